@@ -1,0 +1,180 @@
+package controller
+
+import "cairn/fsm"
+
+// Limits. Beyond each of them a command is refused.
+const (
+	MaxEntry      = 256 << 10 // bytes of one log entry
+	MaxMembers    = 1024
+	MaxPartitions = 4096
+	MaxReplicas   = 7         // of one partition, wished
+	MaxHunts      = 10_000    // in the catalogue, deleted ones not counted
+	MaxDocument   = 16 << 20  // bytes of a hunt's document, stored (deflated)
+	MaxChunk      = 200 << 10 // bytes of one chunk of a document
+	MaxUploads    = 16        // complete or partial documents no hunt refers to; the oldest goes
+	MaxTokens     = 10_000
+	MaxAddress    = 255 // bytes of an address, a node's name or a zone
+	MaxSecret     = 4 << 10
+)
+
+// FeatureLevel is the newest level this code speaks. A command that a level
+// introduces is proposed only once the cluster's level has reached it.
+const FeatureLevel = 1
+
+// Command is one of the command structs below. Every entry carries one.
+type Command interface{ command() }
+
+// Found is the first command of a cluster; a second one is a Conflict. The
+// founder is its first member, holds every partition as the only voter, and is
+// the controller's first voter. Replica incarnations are given out here: the
+// founder's controller replica is 1, its replica of partition p is 2+p.
+type Found struct {
+	Cluster    string // ULID
+	Now        fsm.Time
+	Member     Member // ID, Name, Address, HTTP, Zone, Version
+	Partitions int
+	Settings   Settings
+	CA         []byte // certificate, PEM
+	Secrets    []byte // sealed with the cluster key: the CA's key, token signing keys
+	Tokens     []Token
+}
+
+// Settings of the whole cluster, fixed at founding. Microseconds.
+type Settings struct {
+	NodeTimeout   int64
+	ReassignAfter int64
+}
+
+// AddMember admits a node, or updates the addresses, name, zone and version of
+// a member (same ID). It gives out the incarnation of its controller replica
+// when it is new: Result.Incarnation is the member's. Name must be unique among
+// present members: Conflict. Token names the join token that admits a new
+// member; it is checked (role, expiry, uses) and counted in the same command.
+// With an empty Token only a known member is updated.
+type AddMember struct {
+	Now    fsm.Time
+	Member Member
+	Token  string // id of the token
+}
+
+// RemoveMember marks a member as left. Refused (Conflict) while a partition
+// wishes a replica there.
+type RemoveMember struct{ Node fsm.NodeID }
+
+// SetMemberState records what the failure detector decided.
+type SetMemberState struct {
+	Now   fsm.Time
+	Node  fsm.NodeID
+	State MemberState
+}
+
+// SetTargets changes the wished replicas of partitions, all or none. A target
+// names nodes; the machine keeps the replica a node already has in the wish and
+// gives out a new incarnation to a node that has none. Each change names the
+// partition's Epoch it was planned from (Conflict if it moved) and raises it.
+type SetTargets struct{ Changes []TargetChange }
+
+// TargetChange is one partition's part of SetTargets.
+type TargetChange struct {
+	Partition fsm.PartitionID
+	Epoch     uint64
+	Target    []Wish
+	Preferred fsm.NodeID // leader wished; one of the target's voters
+	// Renew lists nodes of the target whose replica is to be replaced by a new
+	// incarnation, because the old one is damaged or lost.
+	Renew []fsm.NodeID
+}
+
+// Wish is one wished replica of a TargetChange.
+type Wish struct {
+	Node  fsm.NodeID
+	Voter bool
+}
+
+// MarkFounded records that the founder bootstrapped a partition's group, so
+// that nobody ever does again.
+type MarkFounded struct{ Partitions []fsm.PartitionID }
+
+// PutChunk stores one part of a document (deflated JSON) under the SHA-256 of
+// the whole. Chunks come in order; a repeated chunk changes nothing. Documents
+// no hunt refers to are dropped, oldest first, beyond MaxUploads.
+type PutChunk struct {
+	Hash  [32]byte
+	Total int // bytes of the whole
+	Off   int
+	Data  []byte
+}
+
+// CreateHunt puts a complete uploaded document into the catalogue as version 1
+// of a new incarnation. The same hash for the same id again answers the hunt
+// (Created false) if it is still at version 1; otherwise Conflict.
+type CreateHunt struct {
+	Now   fsm.Time
+	Hunt  fsm.HuntID
+	Hash  [32]byte
+	State string // the state the document asks for: draft, open, paused, closed
+}
+
+// PutHunt replaces a hunt's document; IfVersion must be its version
+// (PreconditionFailed). The state stays what SetHuntState last said.
+type PutHunt struct {
+	Now       fsm.Time
+	Hunt      fsm.HuntID
+	IfVersion uint64
+	Hash      [32]byte
+}
+
+// SetHuntState sets the organiser's switch and raises the version; the same
+// state again changes nothing.
+type SetHuntState struct {
+	Now    fsm.Time
+	Hunt   fsm.HuntID
+	State  string
+	Reason string
+}
+
+// DeleteHunt removes a hunt from the catalogue. Its incarnation is kept as
+// deleted until every partition has confirmed: partitions are told from there.
+type DeleteHunt struct {
+	Now  fsm.Time
+	Hunt fsm.HuntID
+}
+
+// ForgetDeleted drops a deleted incarnation that every partition has confirmed.
+type ForgetDeleted struct{ Incarnation fsm.Incarnation }
+
+// CreateToken stores a token by hash. Its ID must be new.
+type CreateToken struct {
+	Now   fsm.Time
+	Token Token
+}
+
+// RevokeToken removes a token; NotFound if there is none. The last admin token
+// that does not expire cannot be revoked (Conflict).
+type RevokeToken struct {
+	Now fsm.Time
+	ID  string
+}
+
+// RegisterSnapshots records the newest hunt-state snapshots.
+type RegisterSnapshots struct{ Snapshots []Snapshot }
+
+// SetFeatureLevel raises the cluster's feature level; it never falls.
+type SetFeatureLevel struct{ Level uint32 }
+
+func (*Found) command()             {}
+func (*AddMember) command()         {}
+func (*RemoveMember) command()      {}
+func (*SetMemberState) command()    {}
+func (*SetTargets) command()        {}
+func (*MarkFounded) command()       {}
+func (*PutChunk) command()          {}
+func (*CreateHunt) command()        {}
+func (*PutHunt) command()           {}
+func (*SetHuntState) command()      {}
+func (*DeleteHunt) command()        {}
+func (*ForgetDeleted) command()     {}
+func (*CreateToken) command()       {}
+func (*RevokeToken) command()       {}
+func (*RegisterSnapshots) command() {}
+func (*SetFeatureLevel) command()   {}

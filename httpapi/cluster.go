@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/controller"
+	"cairn/fsm/partition"
+	"cairn/httpapi/rest"
+)
+
+// Cluster is what the handlers need of the node they run in. Every method
+// honours ctx's deadline, and every error is an *fsm.Error or wraps one: what
+// has no definite answer by the deadline is OutcomeUnknown if something was
+// sent, Unavailable if nothing was.
+type Cluster interface {
+	Play
+	Catalogue
+	Tokens
+	Operator
+}
+
+// Consistency of a read.
+type Consistency uint8
+
+const (
+	// Default reads are linearizable; boards are at most 1 s old.
+	Default Consistency = iota
+	// Strong boards and stats include everything acknowledged before.
+	Strong
+	// Stale reads come from any replica; Freshness says how old at most.
+	Stale
+)
+
+// Freshness bounds the age of a read's state: zero for a linearizable read.
+type Freshness time.Duration
+
+// Play is the game: operations on one team go to the team's partition, those
+// on a hunt to all partitions. hunt is the id and incarnation that the caller
+// was authorised for.
+type Play interface {
+	// Submit judges and records one answer. The key makes it exactly-once.
+	Submit(ctx context.Context, in Submission) (*partition.Submission, error)
+	CreateTeam(ctx context.Context, cmd *partition.CreateTeam) (team *partition.Team, created bool, err error)
+	PatchTeam(ctx context.Context, cmd *partition.PatchTeam) (*partition.Team, error)
+	RotateToken(ctx context.Context, cmd *partition.RotateToken) (*partition.Team, error)
+
+	Team(ctx context.Context, h HuntRef, team fsm.TeamID, c Consistency) (*partition.Team, Freshness, error)
+	// Rank is the team's rank on its hunt's board given its place; 1 is best.
+	Rank(ctx context.Context, h HuntRef, key partition.RankKey) (int, error)
+	// Teams lists after a team id, in order of id, over all partitions.
+	Teams(ctx context.Context, h HuntRef, after fsm.TeamID, limit int, c Consistency) ([]partition.Team, Freshness, error)
+	// Submissions lists a team's history below a submission number (0: from the newest).
+	Submissions(ctx context.Context, h HuntRef, team fsm.TeamID, below uint32, limit int, c Consistency) ([]partition.Submission, Freshness, error)
+	Board(ctx context.Context, h HuntRef, q BoardQuery) (*BoardPage, Freshness, error)
+	Stats(ctx context.Context, h HuntRef, c Consistency) (*partition.Stats, Freshness, error)
+}
+
+// HuntRef is a hunt of one incarnation.
+type HuntRef struct {
+	ID          fsm.HuntID
+	Incarnation fsm.Incarnation
+}
+
+// Submission is an answer to be judged.
+type Submission struct {
+	Hunt       HuntRef
+	Team       fsm.TeamID
+	Generation uint32 // of the team's token; 0 for an organizer
+	Clue       fsm.ClueID
+	Answer     string
+	Key        string
+	Player     string
+	At         fsm.Time // of an import; 0: now
+}
+
+// BoardQuery asks for Limit rows after a place (nil: from the top).
+type BoardQuery struct {
+	Division    string // empty: everybody
+	After       *partition.Place
+	Limit       int
+	Consistency Consistency
+}
+
+// BoardPage is a merged page with exact ranks.
+type BoardPage struct {
+	Rows  []partition.Row
+	Ranks []int // of each row
+	AsOf  fsm.Time
+	More  bool // there are rows after the last
+}
+
+// HuntInfo is a catalogue entry with its document (JSON).
+type HuntInfo struct {
+	controller.Hunt
+	Document []byte
+}
+
+// Catalogue is the controller's catalogue of hunts. A hunt that the local copy
+// lacks is asked of the controller before NotFound is answered. Put, SetState
+// and Delete return when every partition has applied the change; if one cannot
+// confirm in time, OutcomeUnknown, and the change completes by itself.
+type Catalogue interface {
+	CreateHunt(ctx context.Context, document []byte) (info *HuntInfo, created bool, err error)
+	Hunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error)
+	Hunts(ctx context.Context) ([]HuntInfo, error)
+	PutHunt(ctx context.Context, id fsm.HuntID, ifVersion uint64, document []byte) (*HuntInfo, error)
+	SetHuntState(ctx context.Context, id fsm.HuntID, state, reason string) (*HuntInfo, error)
+	DeleteHunt(ctx context.Context, id fsm.HuntID) error
+}
+
+// Principal is who a token speaks for.
+type Principal struct {
+	Role       string // admin, organizer, team
+	Hunt       HuntRef
+	Team       fsm.TeamID
+	Generation uint32
+	Expires    fsm.Time
+}
+
+// Tokens verifies and manages tokens.
+type Tokens interface {
+	// Authenticate resolves a bearer token: Unauthenticated if it is unknown,
+	// expired or forged. A team token's signature and incarnation are checked
+	// here; its generation by the partition, in Submit, or by CheckTeam.
+	Authenticate(ctx context.Context, token string) (*Principal, error)
+	// CheckTeam asks the partition whether a team principal's generation holds.
+	CheckTeam(ctx context.Context, p *Principal) error
+	// TeamToken makes the token of a team's generation.
+	TeamToken(h HuntRef, team fsm.TeamID, generation uint32) (string, error)
+	CreateToken(ctx context.Context, role string, hunt fsm.HuntID, ttl time.Duration, uses uint32) (controller.Token, string, error)
+	RevokeToken(ctx context.Context, id string) error
+	ListTokens(ctx context.Context) ([]controller.Token, error)
+}
+
+// Operator is the view of the cluster.
+type Operator interface {
+	Routing(ctx context.Context) (*rest.Routing, error)
+	Cluster(ctx context.Context) (*rest.Cluster, error)
+	Partitions(ctx context.Context) (*rest.Partitions, error)
+	Snapshots(ctx context.Context) (*rest.Snapshots, error)
+	// Live and Ready return all checks.
+	Live() []rest.Check
+	Ready() []rest.Check
+}

@@ -1,0 +1,103 @@
+package rest
+
+import "cairn/fsm"
+
+// Routing tells clients that go to the leader directly where it is.
+type Routing struct {
+	Version      uint64           `json:"version"`
+	SlotFunction int              `json:"slot_function"`
+	Partitions   []RoutePartition `json:"partitions"`
+}
+
+// RoutePartition is one partition's slots and its leader's HTTP address.
+type RoutePartition struct {
+	ID     fsm.PartitionID `json:"id"`
+	Slots  [2]fsm.Slot     `json:"slots"`
+	Leader string          `json:"leader,omitempty"`
+}
+
+// Cluster is the cluster at a glance.
+type Cluster struct {
+	ID               string     `json:"id"`
+	Version          string     `json:"version"`
+	FeatureLevel     uint32     `json:"feature_level"`
+	ControllerLeader fsm.NodeID `json:"controller_leader,omitempty"`
+	Nodes            []Node     `json:"nodes"`
+	Partitions       int        `json:"partitions"`
+	TableVersion     uint64     `json:"table_version"`
+	Hunts            int        `json:"hunts"`
+}
+
+// Node is a member of the cluster.
+type Node struct {
+	ID         fsm.NodeID `json:"id"`
+	Name       string     `json:"name"`
+	Address    string     `json:"address"`
+	HTTP       string     `json:"http"`
+	Zone       string     `json:"zone,omitempty"`
+	State      string     `json:"state" enum:"alive,suspect,down,draining,left"`
+	Controller string     `json:"controller" enum:"leader,voter,non_voter"`
+	Version    string     `json:"version"`
+	Load       *Load      `json:"load,omitempty"`
+}
+
+// Load is what a node last told of itself.
+type Load struct {
+	Replicas   int     `json:"replicas"`
+	Leading    int     `json:"leading"`
+	CPU        float64 `json:"cpu"`         // cores in use
+	QueueDepth int     `json:"queue_depth"` // submissions waiting
+	AgeMS      int64   `json:"age_ms"`      // since it was told
+}
+
+// Nodes lists the members.
+type Nodes struct {
+	Nodes []Node `json:"nodes"`
+}
+
+// Partition is a partition as it is (replicas) and as it is wished (target).
+type Partition struct {
+	ID        fsm.PartitionID `json:"id"`
+	Slots     [2]fsm.Slot     `json:"slots"`
+	Epoch     uint64          `json:"epoch"`
+	Leader    fsm.NodeID      `json:"leader,omitempty"`
+	Preferred fsm.NodeID      `json:"preferred"`
+	State     string          `json:"state" enum:"ok,repairing,quorum_lost"`
+	Replicas  []ReplicaInfo   `json:"replicas"`
+	Target    []fsm.NodeID    `json:"target"`
+}
+
+// ReplicaInfo is one member of a group's committed configuration.
+type ReplicaInfo struct {
+	Node     fsm.NodeID `json:"node"`
+	Role     string     `json:"role" enum:"voter,non_voter"`
+	Applied  uint64     `json:"applied"`
+	CaughtUp bool       `json:"caught_up"`
+}
+
+// Partitions lists all partitions.
+type Partitions struct {
+	Partitions []Partition `json:"partitions"`
+}
+
+// Snapshot is one entry of the register of hunt-state snapshots.
+type Snapshot struct {
+	Partition fsm.PartitionID `json:"partition"`
+	Node      fsm.NodeID      `json:"node"`
+	Index     uint64          `json:"index"`
+	Term      uint64          `json:"term"`
+	Size      int64           `json:"size"`
+	Taken     fsm.Time        `json:"taken_at"`
+}
+
+// Snapshots lists the register.
+type Snapshots struct {
+	Snapshots []Snapshot `json:"snapshots"`
+}
+
+// Check is one check of /livez or /readyz.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
