@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"cairn/cluster"
 	"cairn/fsm"
 	"cairn/fsm/controller"
 	"cairn/fsm/partition"
@@ -21,20 +22,23 @@ type Cluster interface {
 	Operator
 }
 
-// Consistency of a read.
-type Consistency uint8
-
-const (
-	// Default reads are linearizable; boards are at most 1 s old.
-	Default Consistency = iota
-	// Strong boards and stats include everything acknowledged before.
-	Strong
-	// Stale reads come from any replica; Freshness says how old at most.
-	Stale
+// The types that pass between the handlers and the node are the node's.
+type (
+	Consistency = cluster.Consistency
+	Freshness   = cluster.Freshness
+	HuntRef     = cluster.HuntRef
+	Submission  = cluster.Submission
+	BoardQuery  = cluster.BoardQuery
+	BoardPage   = cluster.BoardPage
+	HuntInfo    = cluster.HuntInfo
+	Principal   = cluster.Principal
 )
 
-// Freshness bounds the age of a read's state: zero for a linearizable read.
-type Freshness time.Duration
+const (
+	Default = cluster.Default
+	Strong  = cluster.Strong
+	Stale   = cluster.Stale
+)
 
 // Play is the game: operations on one team go to the team's partition, those
 // on a hunt to all partitions. hunt is the id and incarnation that the caller
@@ -57,46 +61,6 @@ type Play interface {
 	Stats(ctx context.Context, h HuntRef, c Consistency) (*partition.Stats, Freshness, error)
 }
 
-// HuntRef is a hunt of one incarnation.
-type HuntRef struct {
-	ID          fsm.HuntID
-	Incarnation fsm.Incarnation
-}
-
-// Submission is an answer to be judged.
-type Submission struct {
-	Hunt       HuntRef
-	Team       fsm.TeamID
-	Generation uint32 // of the team's token; 0 for an organizer
-	Clue       fsm.ClueID
-	Answer     string
-	Key        string
-	Player     string
-	At         fsm.Time // of an import; 0: now
-}
-
-// BoardQuery asks for Limit rows after a place (nil: from the top).
-type BoardQuery struct {
-	Division    string // empty: everybody
-	After       *partition.Place
-	Limit       int
-	Consistency Consistency
-}
-
-// BoardPage is a merged page with exact ranks.
-type BoardPage struct {
-	Rows  []partition.Row
-	Ranks []int // of each row
-	AsOf  fsm.Time
-	More  bool // there are rows after the last
-}
-
-// HuntInfo is a catalogue entry with its document (JSON).
-type HuntInfo struct {
-	controller.Hunt
-	Document []byte
-}
-
 // Catalogue is the controller's catalogue of hunts. A hunt that the local copy
 // lacks is asked of the controller before NotFound is answered. Put, SetState
 // and Delete return when every partition has applied the change; if one cannot
@@ -108,15 +72,6 @@ type Catalogue interface {
 	PutHunt(ctx context.Context, id fsm.HuntID, ifVersion uint64, document []byte) (*HuntInfo, error)
 	SetHuntState(ctx context.Context, id fsm.HuntID, state, reason string) (*HuntInfo, error)
 	DeleteHunt(ctx context.Context, id fsm.HuntID) error
-}
-
-// Principal is who a token speaks for.
-type Principal struct {
-	Role       string // admin, organizer, team
-	Hunt       HuntRef
-	Team       fsm.TeamID
-	Generation uint32
-	Expires    fsm.Time
 }
 
 // Tokens verifies and manages tokens.
