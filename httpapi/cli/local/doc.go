@@ -1,0 +1,2 @@
+// Package local runs a real cluster of child processes on loopback.
+package local
