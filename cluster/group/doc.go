@@ -1,0 +1,29 @@
+// Package group is the glue between Cairn's state machines and hashicorp/raft:
+// one [Group] is this node's replica of one Raft group.
+//
+//	submissions, reads            peers
+//	       |                        |
+//	    [Queue]                [Transport] <--- link (one connection a node pair,
+//	       | one entry in flight    |                shared by all groups)
+//	    [Pacer] (node-wide)         |
+//	       v                        v
+//	                   raft.Raft
+//	       |                        |
+//	  machine (fsm)          store (one sync for all groups)
+//
+// hashicorp/raft knows only single groups: each group is a raft.Raft of its own,
+// while the connection and the disk are shared.
+//
+// Three of the library's traps are closed here, each with a test:
+//
+//   - Heartbeats are never handled beside the main loop (its issue 695 loses
+//     acknowledged entries that way): Transport ignores SetHeartbeatHandler.
+//   - Pipelining is refused (its issues 611 and 612): one append is under way to
+//     a follower at a time, and batches grow instead.
+//   - A follower that was unreachable for long would be left alone for up to ten
+//     seconds after its return (exponential backoff): an append to a node that
+//     cannot be reached waits inside the transport until it can.
+//
+// Reads never use VerifyLeader, which counts acknowledgements of messages sent
+// before the call: they ride the log, see [Queue].
+package group

@@ -1,0 +1,82 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"cairn/fsm"
+)
+
+// Server is one member of a group's configuration.
+type Server struct {
+	Replica fsm.Replica
+	Voter   bool
+}
+
+// Configuration is a group's newest configuration in this replica's log.
+// Committed tells whether its entry is known to be committed.
+type Configuration struct {
+	Servers   []Server
+	Index     uint64
+	Committed bool
+}
+
+// Has returns a member's entry.
+func (c Configuration) Has(r fsm.Replica) (Server, bool) {
+	for _, s := range c.Servers {
+		if s.Replica == r {
+			return s, true
+		}
+	}
+	return Server{}, false
+}
+
+// Configuration returns the newest configuration this replica knows.
+func (g *Group) Configuration() (Configuration, error) {
+	f := g.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return Configuration{}, err
+	}
+	c := Configuration{Index: f.Index(), Committed: f.Index() <= g.raft.CommitIndex()}
+	for _, s := range f.Configuration().Servers {
+		r, err := fsm.ParseReplica(string(s.ID))
+		if err != nil {
+			return Configuration{}, fmt.Errorf("%s: configuration: %w", g.conf.Name, err)
+		}
+		c.Servers = append(c.Servers, Server{r, s.Suffrage == raft.Voter})
+	}
+	return c, nil
+}
+
+// AddNonvoter, AddVoter, Demote and Remove change the configuration by one
+// member. prev is the index of the configuration that the change was planned
+// from: if it moved, nothing happens and an error is returned. They return once
+// the change is committed.
+func (g *Group) AddNonvoter(r fsm.Replica, prev uint64) error {
+	return g.raft.AddNonvoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout).Error()
+}
+
+// AddVoter adds or promotes a voter; see AddNonvoter.
+func (g *Group) AddVoter(r fsm.Replica, prev uint64) error {
+	return g.raft.AddVoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout).Error()
+}
+
+// Demote makes a voter a non-voter; see AddNonvoter.
+func (g *Group) Demote(r fsm.Replica, prev uint64) error {
+	return g.raft.DemoteVoter(raft.ServerID(r.String()), prev, changeTimeout).Error()
+}
+
+// Remove removes a member; see AddNonvoter.
+func (g *Group) Remove(r fsm.Replica, prev uint64) error {
+	return g.raft.RemoveServer(raft.ServerID(r.String()), prev, changeTimeout).Error()
+}
+
+// changeTimeout bounds the wait for raft's main loop to take a change.
+const changeTimeout = enqueueTimeout
+
+// TransferTo hands leadership to a voter that is caught up. Only one transfer at
+// a time, and only to a live peer: the library can wedge otherwise, see Wedged.
+func (g *Group) TransferTo(r fsm.Replica) error {
+	return g.raft.LeadershipTransferToServer(raft.ServerID(r.String()), raft.ServerAddress(r.String())).Error()
+}

@@ -1,0 +1,76 @@
+package group
+
+import (
+	"sync"
+	"time"
+
+	"cairn/fsm"
+)
+
+// Progress is what the transport learns from the messages that pass through it
+// and hashicorp/raft does not tell: how far each follower's log matches the
+// leader's, and, on a follower, how old its state may be.
+type Progress struct {
+	mu    sync.Mutex
+	peers map[string]Peer
+
+	commit uint64   // leader's commit index in the newest append accepted
+	sent   fsm.Time // leader's clock when it sent that append
+}
+
+// Peer is one follower as its leader sees it.
+type Peer struct {
+	Match    uint64    // index up to which its log equals the leader's
+	Answered time.Time // when it last answered an append of this leader or an older one
+}
+
+func newProgress() *Progress { return &Progress{peers: map[string]Peer{}} }
+
+func (p *Progress) answered(replica string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peer := p.peers[replica]
+	peer.Answered = now
+	p.peers[replica] = peer
+}
+
+// matched sets rather than raises the index: a follower's log may have been cut
+// by a leader in between.
+func (p *Progress) matched(replica string, index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peer := p.peers[replica]
+	peer.Match = index
+	p.peers[replica] = peer
+}
+
+func (p *Progress) heard(commit uint64, sent fsm.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sent > p.sent {
+		p.commit, p.sent = commit, sent
+	}
+}
+
+// Peer returns what is known of a follower.
+func (p *Progress) Peer(replica string) Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.peers[replica]
+}
+
+// forget drops all that was learned as a leader: match indexes do not outlive a term.
+func (p *Progress) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.peers)
+}
+
+// asOf returns the leader's clock when it sent the newest append whose commits
+// are all applied here, if applied has reached them; ok is false before the
+// first append and while this replica lags.
+func (p *Progress) asOf(applied uint64) (sent fsm.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent, p.sent != 0 && applied >= p.commit
+}
