@@ -192,25 +192,25 @@ func (g *Group) ServeSnapshot(from fsm.NodeID, conn net.Conn) error {
 // enqueueTimeout bounds the wait for raft's main loop to take an entry.
 const enqueueTimeout = 2 * time.Second
 
-// Propose appends one entry and returns what Apply returned for it here. An
-// entry without data is a barrier. Errors:
+// Propose appends one entry and returns its index and what Apply returned for it
+// here. An entry without data is a barrier. Errors:
 //
 //   - NotLeader: not appended; the message names the leader if one is known;
 //   - OutcomeUnknown: it may yet be committed, by this leader's successor.
-func (g *Group) Propose(entry []byte) (any, error) {
+func (g *Group) Propose(entry []byte) (index uint64, result any, err error) {
 	f := g.raft.Apply(entry, enqueueTimeout)
-	err := f.Error()
+	err = f.Error()
 	switch {
 	case err == nil:
 		g.wedged.Store(0)
-		return f.Response(), nil
+		return f.Index(), f.Response(), nil
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		g.wedged.CompareAndSwap(0, time.Now().UnixNano())
-		return nil, g.notLeader()
+		return 0, nil, g.notLeader()
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout):
-		return nil, g.notLeader()
+		return 0, nil, g.notLeader()
 	}
-	return nil, fsm.Errorf(fsm.OutcomeUnknown, "%s: %v", g.conf.Name, err)
+	return 0, nil, fsm.Errorf(fsm.OutcomeUnknown, "%s: %v", g.conf.Name, err)
 }
 
 // notLeader says whom this replica believes to lead: the router reads the

@@ -21,8 +21,12 @@ type Progress struct {
 // Peer is one follower as its leader sees it.
 type Peer struct {
 	Match    uint64    // index up to which its log equals the leader's
-	Answered time.Time // when it last answered an append of this leader or an older one
+	Answered time.Time // when it last answered an append; zero: never
+	Since    time.Time // since when it answers without a gap of more than contactGap
 }
+
+// contactGap is the silence after which a follower's contact counts as new.
+const contactGap = 2 * time.Second
 
 func newProgress() *Progress { return &Progress{peers: map[string]Peer{}} }
 
@@ -30,6 +34,9 @@ func (p *Progress) answered(replica string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	peer := p.peers[replica]
+	if now.Sub(peer.Answered) > contactGap {
+		peer.Since = now
+	}
 	peer.Answered = now
 	p.peers[replica] = peer
 }

@@ -229,9 +229,9 @@ func weight(c partition.Command) int {
 func (q *Queue) commit(b *partition.Batch, items []*item) {
 	var entry []byte // empty: only reads ride, a barrier is enough
 	if b.Len() > 0 {
-		entry = append(entry, b.Bytes()...)
+		entry = b.Bytes()
 	}
-	out, err := q.group.Propose(entry)
+	_, out, err := q.group.Propose(entry)
 	if err == nil && q.events.Committed != nil {
 		q.events.Committed(b.Len(), q.now().Sub(items[0].at))
 	}
