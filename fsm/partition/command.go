@@ -14,6 +14,9 @@ const (
 	MaxName        = 800       // bytes of a name (200 characters)
 	MaxMeta        = 4 << 10   // bytes of a team's meta, a JSON object
 	MaxTeams       = 1 << 20   // teams of one hunt in one partition
+	MaxHistory     = 8 << 20   // bytes of one team's recorded submissions
+	MaxClueIDs     = 1 << 16   // clue ids that all versions of one incarnation ever used
+	MaxPacked      = 255 << 10 // bytes of a hunt's rules as InstallHunt carries them, so that it fits an entry
 )
 
 // Match is what the leader found when it compared an answer with the hunt.

@@ -2,6 +2,15 @@ package partition
 
 import "cairn/fsm"
 
+// Limits of a hunt's rules, refused by Validate.
+const (
+	MaxClues    = 2_000
+	MaxPoints   = 1_000_000 // of one clue
+	MaxConds    = 1 << 18   // conditions of all clues, counted with those inside them
+	MaxDepth    = 32        // conditions inside conditions
+	MaxCriteria = len(RankKey{})
+)
+
 // State is the organiser's switch of a hunt; with Open the schedule decides.
 type State uint8
 
