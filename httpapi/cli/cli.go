@@ -16,7 +16,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -65,9 +64,7 @@ func (c *CLI) Run(ctx context.Context, args []string) int {
 	if !*entered {
 		err = &usageError{err}
 	}
-	if !errors.Is(err, errReported) {
-		fmt.Fprintf(a.Stderr, "cairn: %v\n", printable(err.Error()))
-	}
+	fmt.Fprintf(a.Stderr, "cairn: %v\n", printable(err.Error()))
 	if hint := advice(cmd, err); hint != "" {
 		fmt.Fprintln(a.Stderr, hint)
 	}
@@ -104,7 +101,6 @@ remembered exactly once, whichever node fails.
   cairn demo                          see it run: three nodes, forty teams, one minute
   cairn serve --data ./n1             found a cluster of one node
   cairn join HOST:7400 --token T ...  add a node to it`,
-		Args:              cobra.NoArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.loadSettings,
@@ -132,7 +128,10 @@ remembered exactly once, whichever node fails.
 
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.serveCommand(), a.joinCommand(), a.versionCommand(),
+		a.serveCommand(), a.joinCommand(),
+		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.tokenCommand(),
+		a.huntCommand(), a.teamCommand(), a.submitCommand(), a.replayCommand(), a.leaderboardCommand(),
+		a.versionCommand(),
 	}
 }
 

@@ -55,9 +55,6 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// errReported marks failures that were already told in full on stderr.
-var errReported = errors.New("already reported")
-
 // exitCode returns the process's exit code for an error of Run.
 func exitCode(err error) int {
 	if err == nil {

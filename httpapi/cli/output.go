@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -43,9 +44,9 @@ func (a *app) json(v any) error {
 	return enc.Encode(v)
 }
 
-// jsonLine prints v as one line.
-func (a *app) jsonLine(v any) error {
-	enc := json.NewEncoder(a.Stdout)
+// writeLine prints v as one line of JSON.
+func writeLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
@@ -82,7 +83,7 @@ func (a *app) show(ctx context.Context, watch bool, get func(context.Context) (a
 			fmt.Fprintf(a.Stderr, "cairn: %v\n", printable(err.Error()))
 			lines = 0
 		case a.output == "json":
-			if err := a.jsonLine(ans.body); err != nil {
+			if err := writeLine(a.Stdout, ans.body); err != nil {
 				return err
 			}
 		default:
