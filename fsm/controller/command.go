@@ -2,19 +2,25 @@ package controller
 
 import "cairn/fsm"
 
-// Limits. Beyond each of them a command is refused.
+// Limits. Beyond each of them a command is refused, with a result that every
+// replica gives alike: a limit never makes an entry undecodable, for that would
+// stop the whole cluster.
 const (
 	MaxEntry      = 256 << 10 // bytes of one log entry
-	MaxMembers    = 1024
+	MaxMembers    = 1024      // left ones counted; the one that left first is forgotten to make room
 	MaxPartitions = 4096
 	MaxReplicas   = 7         // of one partition, wished
 	MaxHunts      = 10_000    // in the catalogue, deleted ones not counted
+	MaxDeleted    = 10_000    // deleted hunts that some partition has not confirmed
 	MaxDocument   = 16 << 20  // bytes of a hunt's document, stored (deflated)
+	MaxDocuments  = 1 << 30   // bytes of all documents that hunts refer to
 	MaxChunk      = 200 << 10 // bytes of one chunk of a document
 	MaxUploads    = 16        // complete or partial documents no hunt refers to; the oldest goes
 	MaxTokens     = 10_000
-	MaxAddress    = 255 // bytes of an address, a node's name or a zone
-	MaxSecret     = 4 << 10
+	MaxAddress    = 255     // bytes of an address, a node's name, zone or version
+	MaxName       = 64      // bytes of the id of a node, a token or the cluster
+	MaxReason     = 1_000   // bytes of the reason for a change of state
+	MaxSecret     = 4 << 10 // bytes of the CA's certificate, and of the sealed secrets
 )
 
 // FeatureLevel is the newest level this code speaks. A command that a level
@@ -22,16 +28,20 @@ const (
 const FeatureLevel = 1
 
 // Command is one of the command structs below. Every entry carries one.
-type Command interface{ command() }
+type Command interface {
+	kind() kind
+	fields(*codec)
+}
 
 // Found is the first command of a cluster; a second one is a Conflict. The
 // founder is its first member, holds every partition as the only voter, and is
 // the controller's first voter. Replica incarnations are given out here: the
-// founder's controller replica is 1, its replica of partition p is 2+p.
+// founder's controller replica is 1, its replica of partition p is 2+p. The
+// cluster's feature level is the founder's.
 type Found struct {
 	Cluster    string // ULID
 	Now        fsm.Time
-	Member     Member // ID, Name, Address, HTTP, Zone, Version
+	Member     Member // ID, Name, Address, HTTP, Zone, Version, Level (0 reads as 1); the rest is set here
 	Partitions int
 	Settings   Settings
 	CA         []byte // certificate, PEM
@@ -50,18 +60,35 @@ type Settings struct {
 // when it is new: Result.Incarnation is the member's. Name must be unique among
 // present members: Conflict. Token names the join token that admits a new
 // member; it is checked (role, expiry, uses) and counted in the same command.
-// With an empty Token only a known member is updated.
+// With an empty Token only a known member is updated (else NotFound). One of
+// these happens to a new member: Unauthenticated if the token is unknown or
+// expired, Forbidden if it is of another role or used up, TooLarge beyond
+// MaxMembers, or it is alive with a use of the token counted. A member that is
+// present needs no token and counts no use: a joiner may have lost our answer.
+// One that has left is a Conflict for good, as is a member that speaks less
+// than the cluster's feature level.
 type AddMember struct {
 	Now    fsm.Time
-	Member Member
+	Member Member // as in Found
 	Token  string // id of the token
 }
 
 // RemoveMember marks a member as left. Refused (Conflict) while a partition
-// wishes a replica there.
-type RemoveMember struct{ Node fsm.NodeID }
+// wishes a replica there. Removing it again changes nothing.
+type RemoveMember struct {
+	Now  fsm.Time
+	Node fsm.NodeID
+}
 
-// SetMemberState records what the failure detector decided.
+// RenewMember gives a member's controller replica a new incarnation, because
+// the log of the old one was damaged or lost. Result.Incarnation is the new one.
+type RenewMember struct {
+	Now  fsm.Time
+	Node fsm.NodeID
+}
+
+// SetMemberState records what the failure detector decided. Left is set by
+// RemoveMember only (Invalid here), and is final (Conflict).
 type SetMemberState struct {
 	Now   fsm.Time
 	Node  fsm.NodeID
@@ -72,6 +99,8 @@ type SetMemberState struct {
 // names nodes; the machine keeps the replica a node already has in the wish and
 // gives out a new incarnation to a node that has none. Each change names the
 // partition's Epoch it was planned from (Conflict if it moved) and raises it.
+// A target has at least one voter, names no node twice, and only members that
+// have not left. The table keeps it in order of node.
 type SetTargets struct{ Changes []TargetChange }
 
 // TargetChange is one partition's part of SetTargets.
@@ -92,12 +121,15 @@ type Wish struct {
 }
 
 // MarkFounded records that the founder bootstrapped a partition's group, so
-// that nobody ever does again.
+// that nobody ever does again. It raises the epoch of those it changes.
 type MarkFounded struct{ Partitions []fsm.PartitionID }
 
 // PutChunk stores one part of a document (deflated JSON) under the SHA-256 of
 // the whole. Chunks come in order; a repeated chunk changes nothing. Documents
-// no hunt refers to are dropped, oldest first, beyond MaxUploads.
+// no hunt refers to are dropped, oldest first, beyond MaxUploads. A chunk that
+// does not follow the last one is Unavailable: upload again from the start.
+// When the last chunk has come and the whole has another hash, the upload is
+// dropped and the chunk answered Invalid.
 type PutChunk struct {
 	Hash  [32]byte
 	Total int // bytes of the whole
@@ -107,7 +139,9 @@ type PutChunk struct {
 
 // CreateHunt puts a complete uploaded document into the catalogue as version 1
 // of a new incarnation. The same hash for the same id again answers the hunt
-// (Created false) if it is still at version 1; otherwise Conflict.
+// (Created false) if it is still at version 1; otherwise Conflict. A document
+// that is not here whole, perhaps because newer uploads pushed it out, is
+// Unavailable: upload it again.
 type CreateHunt struct {
 	Now   fsm.Time
 	Hunt  fsm.HuntID
@@ -115,8 +149,8 @@ type CreateHunt struct {
 	State string // the state the document asks for: draft, open, paused, closed
 }
 
-// PutHunt replaces a hunt's document; IfVersion must be its version
-// (PreconditionFailed). The state stays what SetHuntState last said.
+// PutHunt replaces a hunt's document, which must be here whole as for
+// CreateHunt; IfVersion must be the hunt's version (PreconditionFailed). The state stays what SetHuntState last said.
 type PutHunt struct {
 	Now       fsm.Time
 	Hunt      fsm.HuntID
@@ -141,12 +175,14 @@ type DeleteHunt struct {
 }
 
 // ForgetDeleted drops a deleted incarnation that every partition has confirmed.
+// Repeating it changes nothing.
 type ForgetDeleted struct{ Incarnation fsm.Incarnation }
 
-// CreateToken stores a token by hash. Its ID must be new.
+// CreateToken stores a token by hash. Its ID and hash must be new (Conflict),
+// except that the same token again, which can only be a retry, changes nothing.
 type CreateToken struct {
 	Now   fsm.Time
-	Token Token
+	Token Token // Created is set here
 }
 
 // RevokeToken removes a token; NotFound if there is none. The last admin token
@@ -156,25 +192,11 @@ type RevokeToken struct {
 	ID  string
 }
 
-// RegisterSnapshots records the newest hunt-state snapshots.
+// RegisterSnapshots records the newest hunt-state snapshots: of each partition
+// the one with the highest index. Older ones change nothing.
 type RegisterSnapshots struct{ Snapshots []Snapshot }
 
-// SetFeatureLevel raises the cluster's feature level; it never falls.
+// SetFeatureLevel raises the cluster's feature level; it never falls. Refused
+// (Conflict) while a member that has not left speaks less. A replica whose code
+// speaks less stops when it applies this.
 type SetFeatureLevel struct{ Level uint32 }
-
-func (*Found) command()             {}
-func (*AddMember) command()         {}
-func (*RemoveMember) command()      {}
-func (*SetMemberState) command()    {}
-func (*SetTargets) command()        {}
-func (*MarkFounded) command()       {}
-func (*PutChunk) command()          {}
-func (*CreateHunt) command()        {}
-func (*PutHunt) command()           {}
-func (*SetHuntState) command()      {}
-func (*DeleteHunt) command()        {}
-func (*ForgetDeleted) command()     {}
-func (*CreateToken) command()       {}
-func (*RevokeToken) command()       {}
-func (*RegisterSnapshots) command() {}
-func (*SetFeatureLevel) command()   {}

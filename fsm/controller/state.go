@@ -1,6 +1,10 @@
 package controller
 
-import "cairn/fsm"
+import (
+	"fmt"
+
+	"cairn/fsm"
+)
 
 // MemberState is what the cluster believes of a member. Stored: append only.
 type MemberState uint8
@@ -15,7 +19,11 @@ const (
 
 // String returns the API's word.
 func (s MemberState) String() string {
-	return [...]string{"alive", "suspect", "down", "draining", "left"}[s]
+	words := [...]string{"alive", "suspect", "down", "draining", "left"}
+	if int(s) >= len(words) {
+		return fmt.Sprintf("state %d", uint8(s))
+	}
+	return words[s]
 }
 
 // Member is a node of the cluster.
@@ -26,7 +34,7 @@ type Member struct {
 	HTTP        string // of the API, host:port
 	Zone        string
 	Version     string // of its build
-	Level       uint32 // newest feature level it speaks
+	Level       uint32 // newest feature level it speaks, at least 1
 	State       MemberState
 	Since       fsm.Time // of State
 	Incarnation uint64   // of its controller replica
@@ -38,8 +46,8 @@ type Member struct {
 type Partition struct {
 	ID        fsm.PartitionID
 	Range     fsm.Range
-	Epoch     uint64 // raised by every change of the row
-	Target    []TargetReplica
+	Epoch     uint64          // raised by every change of the row
+	Target    []TargetReplica // in order of node
 	Preferred fsm.NodeID
 	Founded   bool
 }
@@ -74,7 +82,8 @@ type Token struct {
 	Limited bool     // Uses counts
 }
 
-// Snapshot is a register entry: a replica's newest hunt-state snapshot.
+// Snapshot is a register entry: a partition's newest hunt-state snapshot, and
+// the replica that has it.
 type Snapshot struct {
 	Partition fsm.PartitionID
 	Replica   fsm.Replica
@@ -84,10 +93,11 @@ type Snapshot struct {
 	Taken     fsm.Time
 }
 
-// Result is what Apply returns: Err, or the fields of the command's kind.
+// Result is what Apply returns: Err, or the fields of the command's kind. Err
+// and Changed come together only where a command's comment says so.
 type Result struct {
 	Err         *fsm.Error
-	Incarnation uint64 // AddMember
+	Incarnation uint64 // AddMember, RenewMember
 	Hunt        *Hunt  // CreateHunt, PutHunt, SetHuntState, DeleteHunt (as it was)
 	Created     bool   // CreateHunt
 	Changed     bool   // whether anything changed
