@@ -1,10 +1,10 @@
 // Package link is the channel between the nodes of a cluster, and the authority
 // that decides who is one of them.
 //
-//	         Authority ── Issue ──> Credentials
-//	                                     │
-//	 Call, Stream ──> Link ── TLS 1.3, mutual, "cairn/1" ──> Link ──> Handler, StreamHandler
-//	 Join ──────────────── TLS 1.3, "cairn-join/1" ────────> Link ──> JoinHandler
+//	        Authority ── Issue ──> Credentials
+//	                                    │
+//	Call, Stream ──> Link ── TLS 1.3, mutual, "cairn/1" ──> Link ──> Handler, StreamHandler
+//	Join ──────────────── TLS 1.3, "cairn-join/1" ────────> Link ──> JoinHandler
 //
 // A cluster has one [Authority], made by its founder. A node's certificate names
 // the cluster and the node, and nothing else makes a node: a [Link] talks to

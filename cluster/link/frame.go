@@ -134,7 +134,10 @@ func readFull(r io.Reader, b []byte) error {
 // deadlineIn returns the deadline field for what is left of a call's time:
 // whole milliseconds, rounded up, at least 1.
 func deadlineIn(left time.Duration) uint32 {
-	ms := (left + time.Millisecond - 1) / time.Millisecond
+	ms := left / time.Millisecond
+	if left%time.Millisecond > 0 {
+		ms++
+	}
 	return uint32(min(max(ms, 1), math.MaxUint32))
 }
 

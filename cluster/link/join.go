@@ -164,4 +164,3 @@ func orEnd(ctx context.Context, err error) error {
 	}
 	return err
 }
-
