@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"cairn/fsm"
 )
@@ -25,6 +26,7 @@ var (
 	errClosed     = errors.New("link: closed")
 	errUnknown    = errors.New("link: no address is known for the node")
 	errNotMember  = fsm.Errorf(fsm.Forbidden, "the node is not a member of the cluster: if it was removed, its data directory cannot be used again")
+	errHangup     = fmt.Errorf("link: the connection ended without a goodbye: %w", io.ErrUnexpectedEOF)
 	errSilent     = errors.New("link: the peer has been silent for too long")
 	errSlowReader = errors.New("link: the peer does not read its answers")
 	errStrangers  = errors.New("link: too many connections that have not authenticated")

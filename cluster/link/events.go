@@ -17,7 +17,8 @@ type EventListener struct {
 	// holds the cause, syscall.ECONNREFUSED for example.
 	DialFailed func(node fsm.NodeID, err error)
 	// Disconnected: the connection for calls to node broke (syscall.ECONNRESET,
-	// io.EOF: its process ended), fell silent, or was closed by Drop or Close.
+	// or io.ErrUnexpectedEOF: its process ended, or its Link was closed), fell
+	// silent, or was closed by Drop or Close.
 	Disconnected func(node fsm.NodeID, err error)
 	// Refused: somebody connected and was turned away. No byte of theirs
 	// beyond the handshake was looked at, except for a join's request.

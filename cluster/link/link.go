@@ -28,7 +28,8 @@ type Handler func(ctx context.Context, from fsm.NodeID, kind uint8, group uint32
 
 // StreamHandler owns a stream that a node opened, in its own goroutine; the
 // stream is closed when it returns. Close and Drop close it from outside. io.EOF
-// means that the other end closed it properly, any other error that it broke.
+// means that the other end closed it properly after everything it wrote; a
+// stream that was cut ends with another error.
 type StreamHandler func(from fsm.NodeID, kind uint8, group uint32, c net.Conn)
 
 // JoinHandler answers one request (at most 16 KiB) of somebody who has not

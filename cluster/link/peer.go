@@ -170,7 +170,7 @@ func (l *Link) greet(ctx context.Context, raw net.Conn, node fsm.NodeID) (*tls.C
 		return nil, errNotMember
 	}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	tc := tls.Client(raw, l.id.clientTLS(node))
+	tc := tls.Client(hangup{raw}, l.id.clientTLS(node))
 	err := tc.Handshake()
 	if err == nil {
 		err = awaitReady(tc)

@@ -35,7 +35,7 @@ func (l *Link) accept(raw net.Conn) {
 	}
 	defer l.conns.remove(t)
 	raw.SetDeadline(time.Now().Add(handshakeTimeout))
-	tc := tls.Server(raw, l.serverTLS)
+	tc := tls.Server(hangup{raw}, l.serverTLS)
 	if err := tc.Handshake(); err != nil {
 		l.conf.Events.Refused(remote, fmt.Errorf("handshake: %w", err))
 		return

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"time"
 
@@ -34,6 +35,19 @@ func (l *Link) Stream(ctx context.Context, node fsm.NodeID, kind uint8, group ui
 	}
 	tc.SetWriteDeadline(time.Time{})
 	return &stream{Conn: tc, registry: l.conns, track: t}, nil
+}
+
+// hangup is a connection below TLS whose end is not io.EOF. crypto/tls takes an
+// end between two records for a proper one; but only a close_notify proves that
+// nothing is missing, and anybody on the way can send a FIN.
+type hangup struct{ net.Conn }
+
+func (c hangup) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == io.EOF {
+		err = errHangup
+	}
+	return n, err
 }
 
 // stream is a dialled stream, which leaves the registry when it is closed.
