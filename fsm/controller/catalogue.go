@@ -28,7 +28,7 @@ func (t *tx) createHunt(c *CreateHunt) Result {
 		return rejected(err)
 	}
 	h := &Hunt{
-		ID: c.Hunt, Incarnation: t.nextHunt, Version: 1,
+		ID: c.Hunt, Incarnation: t.nextHunt, Version: 1, Document: 1,
 		State: c.State, Hash: c.Hash, Created: c.Now, Changed: c.Now,
 	}
 	t.nextHunt++
@@ -46,6 +46,9 @@ func (t *tx) putHunt(c *PutHunt) Result {
 	if old == nil {
 		return rejected(errNoHunt(c.Hunt))
 	}
+	if c.IfVersion > 0 && c.IfVersion+1 == old.Document && c.Hash == old.Hash {
+		return huntResult(old, false)
+	}
 	if old.Version != c.IfVersion {
 		return reject(fsm.PreconditionFailed, "hunt %s is at version %d, not %d: read it again and repeat your change",
 			c.Hunt, old.Version, c.IfVersion)
@@ -57,6 +60,7 @@ func (t *tx) putHunt(c *PutHunt) Result {
 	h := *old
 	h.Hash, h.Changed = c.Hash, c.Now
 	h.Version++
+	h.Document = h.Version
 	t.storeHunt(&h)
 	return huntResult(&h, true)
 }
@@ -89,7 +93,10 @@ func (t *tx) deleteHunt(c *DeleteHunt) Result {
 		return rejected(errNoTime)
 	}
 	old := t.hunts.get(c.Hunt)
-	if old == nil {
+	if gone := c.Incarnation; gone != 0 && gone < t.nextHunt && (old == nil || gone != old.Incarnation) {
+		return Result{Hunt: copyOf(t.deleted.get(gone))}
+	}
+	if old == nil || c.Incarnation != 0 && c.Incarnation != old.Incarnation {
 		return rejected(errNoHunt(c.Hunt))
 	}
 	if t.deleted.len() >= MaxDeleted {
@@ -125,8 +132,15 @@ func (t *tx) storeHunt(h *Hunt) {
 
 // huntResult answers with a copy, which is the caller's.
 func huntResult(h *Hunt, changed bool) Result {
+	return Result{Hunt: copyOf(h), Changed: changed}
+}
+
+func copyOf(h *Hunt) *Hunt {
+	if h == nil {
+		return nil
+	}
 	out := *h
-	return Result{Hunt: &out, Changed: changed}
+	return &out
 }
 
 func errNoHunt(id fsm.HuntID) *fsm.Error {

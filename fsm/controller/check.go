@@ -154,7 +154,7 @@ func (s *State) checkHunts() error {
 	var used []uint64
 	for _, table := range [][]Hunt{s.hunts.values(), s.deleted.values()} {
 		for _, h := range table {
-			if !fsm.ValidID(string(h.ID)) || h.Version == 0 || !validHuntState(h.State) {
+			if !fsm.ValidID(string(h.ID)) || h.Document == 0 || h.Document > h.Version || !validHuntState(h.State) {
 				return broken(7, "hunt %q is not valid", h.ID)
 			}
 			used = append(used, uint64(h.Incarnation))

@@ -184,6 +184,7 @@ func (h *Hunt) fields(c *codec) {
 	c.hunt(&h.ID)
 	c.incarnation(&h.Incarnation)
 	c.uint64(&h.Version)
+	c.uint64(&h.Document)
 	c.string(&h.State)
 	c.string(&h.Reason)
 	c.hash(&h.Hash)

@@ -169,9 +169,12 @@ type SetHuntState struct {
 
 // DeleteHunt removes a hunt from the catalogue. Its incarnation is kept as
 // deleted until every partition has confirmed: partitions are told from there.
+// An Incarnation names the life that is meant: if that one is gone already,
+// nothing changes, and a later life of the id is safe from a retry.
 type DeleteHunt struct {
-	Now  fsm.Time
-	Hunt fsm.HuntID
+	Now         fsm.Time
+	Hunt        fsm.HuntID
+	Incarnation fsm.Incarnation // 0: whichever lives
 }
 
 // ForgetDeleted drops a deleted incarnation that every partition has confirmed.

@@ -182,6 +182,7 @@ func (h *SetHuntState) fields(c *codec) {
 func (h *DeleteHunt) fields(c *codec) {
 	c.time(&h.Now)
 	c.hunt(&h.Hunt)
+	c.incarnation(&h.Incarnation)
 }
 
 func (f *ForgetDeleted) fields(c *codec) { c.incarnation(&f.Incarnation) }

@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"fmt"
-
 	"cairn/fsm"
 	"cairn/fsm/wire"
 )
@@ -12,25 +10,23 @@ const resultVersion = 1
 
 // AppendResult appends the encoding of r, in which it travels between nodes:
 // a version byte and the fields in order.
-func AppendResult(b []byte, r Result) []byte {
-	w := &wire.Writer{B: append(b, resultVersion)}
+func AppendResult(w *wire.Writer, r *Result) {
+	w.U8(resultVersion)
 	r.fields(&codec{w: w})
-	return w.B
 }
 
-// ReadResult is the inverse of AppendResult and accepts nothing else. An error
-// of a kind this build does not know is kept, and shows as internal.
-func ReadResult(b []byte) (Result, error) {
-	rd := wire.NewReader(b)
+// ReadResult is the inverse of AppendResult and accepts nothing else; errors are
+// the Reader's. An error of a kind this build does not know is kept, and shows
+// as internal.
+func ReadResult(rd *wire.Reader) Result {
 	if v := rd.U8(); rd.Err() == nil && v != resultVersion {
 		rd.Fail("version %d of a result is unknown to this build", v)
 	}
 	var r Result
-	r.fields(&codec{r: rd})
-	if err := rd.Done(); err != nil {
-		return Result{}, fmt.Errorf("decode controller result: %w", err)
+	if r.fields(&codec{r: rd}); rd.Err() != nil {
+		return Result{}
 	}
-	return r, nil
+	return r
 }
 
 func (r *Result) fields(c *codec) {

@@ -63,6 +63,7 @@ type Hunt struct {
 	ID          fsm.HuntID
 	Incarnation fsm.Incarnation
 	Version     uint64
+	Document    uint64 // the version that brought the document in force
 	State       string // draft, open, paused, closed
 	Reason      string // of the last change of state
 	Hash        [32]byte
@@ -98,7 +99,7 @@ type Snapshot struct {
 type Result struct {
 	Err         *fsm.Error
 	Incarnation uint64 // AddMember, RenewMember
-	Hunt        *Hunt  // CreateHunt, PutHunt, SetHuntState, DeleteHunt (as it was)
+	Hunt        *Hunt  // CreateHunt, PutHunt, SetHuntState, DeleteHunt (as it was; nil if it is forgotten)
 	Created     bool   // CreateHunt
 	Changed     bool   // whether anything changed
 }

@@ -26,7 +26,8 @@ import (
 //  6. the names of members that have not left are distinct, and each of them
 //     speaks the cluster's feature level;
 //  7. hunt incarnations, deleted ones included, are distinct and below
-//     nextHunt; byIncarnation holds the catalogue's;
+//     nextHunt, and a document is of its hunt's version or an older one;
+//     byIncarnation holds the catalogue's;
 //  8. a hunt's document is here whole; a document counts the hunts that refer
 //     to it, is idle exactly when there are none, and at most MaxUploads are;
 //  9. held is the size of the documents that hunts refer to;
