@@ -140,10 +140,9 @@ type upload struct {
 	finished chan struct{} // closed when seq has ended or was never started
 	whole    atomic.Bool   // seq ended by itself
 
-	mu  sync.Mutex // guards buf and armed
-	buf *bufio.Writer
-	// armed: a flush is due within flushDelay.
-	armed bool
+	mu    sync.Mutex // guards buf and flush
+	buf   *bufio.Writer
+	flush *time.Timer // due within flushDelay; nil: nothing waits to be sent
 }
 
 func newUpload(seq iter.Seq[[]byte]) *upload {
@@ -168,6 +167,11 @@ func (u *upload) wait() {
 	u.r.Close()
 	u.start.Do(func() { close(u.finished) })
 	<-u.finished
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.flush != nil {
+		u.flush.Stop()
+	}
 }
 
 func (u *upload) run() {
@@ -194,12 +198,11 @@ func (u *upload) write(line []byte) bool {
 	if _, err := u.buf.Write(line); err != nil {
 		return false
 	}
-	if !u.armed && u.buf.Buffered() > 0 {
-		u.armed = true
-		time.AfterFunc(flushDelay, func() {
+	if u.flush == nil && u.buf.Buffered() > 0 {
+		u.flush = time.AfterFunc(flushDelay, func() {
 			u.mu.Lock()
 			defer u.mu.Unlock()
-			u.armed = false
+			u.flush = nil
 			u.buf.Flush() // its error sticks and meets the next Write
 		})
 	}

@@ -213,13 +213,6 @@ func ProblemError(p *rest.Problem) *fsm.Error {
 	if e.Msg == "" {
 		e.Msg = p.Title
 	}
-	for _, f := range p.Errors {
-		if f.Path != "" {
-			e.Msg += "; " + f.Path + ": " + f.Detail
-		} else {
-			e.Msg += "; " + f.Detail
-		}
-	}
 	return e
 }
 
