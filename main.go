@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	_ "embed" // the sample hunt
 	"errors"
 	"io"
 	"os"
@@ -13,6 +14,11 @@ import (
 
 	"cairn/httpapi/cli"
 )
+
+// sample is the hunt that "cairn demo" plays.
+//
+//go:embed testdata/hunts/sample.yaml
+var sample []byte
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -34,11 +40,12 @@ func main() {
 //	                      +--> Raft groups --> fsm/controller, fsm/partition
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.New(cli.Config{
-		Stdin:   stdin,
-		Stdout:  stdout,
-		Stderr:  stderr,
-		Getenv:  os.Getenv,
-		Serve:   serve,
+		Stdin:  stdin,
+		Stdout: stdout,
+		Stderr: stderr,
+		Getenv: os.Getenv,
+		Sample: sample,
+		Serve:  serve,
 	}).Run(ctx, args)
 }
 

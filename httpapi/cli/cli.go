@@ -34,6 +34,8 @@ type Config struct {
 	// Version is what "cairn version" says and what nodes report. Empty: what
 	// the build knows.
 	Version string
+	// Sample is the hunt that "cairn demo" plays, as YAML.
+	Sample []byte
 	// Serve runs a node until ctx ends (nil: it drained and stopped) or the
 	// node fails.
 	Serve func(ctx context.Context, cfg ServeConfig) error
@@ -128,7 +130,7 @@ remembered exactly once, whichever node fails.
 
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.serveCommand(), a.joinCommand(),
+		a.serveCommand(), a.joinCommand(), a.demoCommand(),
 		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.tokenCommand(),
 		a.huntCommand(), a.teamCommand(), a.submitCommand(), a.replayCommand(), a.leaderboardCommand(),
 		a.versionCommand(),

@@ -22,7 +22,7 @@ const completionTimeout = 2 * time.Second
 // cluster.
 func (a *app) online(cmd *cobra.Command) *cobra.Command {
 	f := cmd.PersistentFlags()
-	f.StringSliceVar(&a.addrs, "addr", []string{defaultAddr}, "base `URL[,URL…]` of nodes; any will do")
+	f.StringSliceVar(&a.addrs, "addr", []string{defaultAddr}, "base `URL[,URL...]` of nodes; any will do")
 	f.StringVar(&a.token, "token", "", "bearer `TOKEN`")
 	return cmd
 }

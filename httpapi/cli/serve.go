@@ -133,7 +133,7 @@ kills, which loses nothing either.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, cfg) },
 	}
 	nodeFlags(cmd.Flags(), &cfg)
-	cmd.Flags().StringSliceVar(&cfg.Join, "join", nil, "cluster `ADDR[,ADDR…]` of members to join through")
+	cmd.Flags().StringSliceVar(&cfg.Join, "join", nil, "cluster `ADDR[,ADDR...]` of members to join through")
 	return cmd
 }
 

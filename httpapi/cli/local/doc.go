@@ -1,2 +1,0 @@
-// Package local runs a real cluster of child processes on loopback.
-package local
