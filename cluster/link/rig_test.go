@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -187,4 +188,10 @@ func within(tb testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	tb.Cleanup(cancel)
 	return ctx
+}
+
+// serverHandshake is the accepting side's TLS, for tests that go on by hand.
+func serverHandshake(raw net.Conn, conf *tls.Config) (*tls.Conn, error) {
+	tc := tls.Server(raw, conf)
+	return tc, tc.Handshake()
 }
