@@ -1,0 +1,329 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Logs are the Raft logs of all partition groups of a node, in one file with one
+// sync for everything that waits. Its methods may be called from any goroutine.
+//
+// Invariants:
+//
+//  1. A group is in the file if the register has it as live; the reverse holds
+//     but for what a crash within Create, Drop or Quarantine left, which the
+//     next opening removes.
+//  2. A group's bucket holds exactly the entries first..last of its record, each
+//     linked to the one before, the last one with the record's tail.
+//  3. The head names exactly the groups with a record, and each record's sum.
+//  4. The head carries the number of the last transaction.
+type Logs struct {
+	dir *Dir
+	db  *bbolt.DB
+
+	admin    sync.Mutex // Create, Drop and Quarantine, one at a time
+	register register   // guarded by admin
+
+	lines []line // of the head; whoever writes owns it
+
+	mu      sync.Mutex
+	closed  bool
+	writing bool       // somebody is writing, or about to
+	queue   []*request // what waits for it
+	groups  map[uint32]*GroupLog
+}
+
+var (
+	stateBucket = []byte("state")
+	headKey     = []byte{0}
+)
+
+// recordKey is where the state bucket has a group's record.
+func recordKey(group uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{1}, group)
+}
+
+// bucketName is the name of the bucket with a group's entries.
+func bucketName(group uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{'g'}, group)
+}
+
+func indexKey(index uint64) []byte {
+	return binary.BigEndian.AppendUint64(nil, index)
+}
+
+var errDropped = fmt.Errorf("store: the group's log was dropped: %w", fs.ErrClosed)
+
+// Logs opens the partitions' log, or returns it if it is open. Everything in it
+// is verified first. ErrDamaged means that no group's log can be used (see
+// QuarantineLogs); damage that concerns one group only is told by Groups and by
+// that group's Open.
+func (d *Dir) Logs() (*Logs, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	if d.logs != nil {
+		return d.logs, nil
+	}
+	l, err := d.openLogs()
+	if err != nil {
+		return nil, fmt.Errorf("open the partitions' log: %w", err)
+	}
+	d.logs = l
+	return l, nil
+}
+
+func (d *Dir) openLogs() (*Logs, error) {
+	path := filepath.Join(d.path, logsFile)
+	register, err := d.readyLogs(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &Logs{dir: d, register: register, groups: map[uint32]*GroupLog{}}
+	if l.db, err = openBolt(path, d.opts.NoSync); err != nil {
+		return nil, err
+	}
+	if err := guard(l.load); err != nil {
+		return nil, errors.Join(err, l.db.Close())
+	}
+	if err := l.clean(); err != nil {
+		return nil, errors.Join(err, l.db.Close())
+	}
+	return l, nil
+}
+
+// readyLogs returns the register and makes sure that there is a log file to it.
+// The first opening writes an empty register and then an empty file, so a live
+// replica without a file, and a file without a register, mean that one was lost.
+func (d *Dir) readyLogs(path string) (register, error) {
+	_, statErr := os.Stat(path)
+	missing := errors.Is(statErr, fs.ErrNotExist)
+	if statErr != nil && !missing {
+		return nil, statErr
+	}
+	r, err := d.readRegister()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && missing:
+		if err := d.writeRegister(register{}); err != nil {
+			return nil, err
+		}
+		r = register{}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, damagedf("file "+registerFile, "it is missing, and %s is there", logsFile)
+	case err != nil:
+		return nil, err
+	case missing && r.live() > 0:
+		return nil, damagedf("file "+logsFile, "it is missing, and %s names %d replicas", registerFile, r.live())
+	}
+	if missing {
+		return r, createLogsFile(path)
+	}
+	return r, nil
+}
+
+// createLogsFile makes a log file without groups under another name and renames
+// it: a file of that name is always a complete one.
+func createLogsFile(path string) error {
+	temp := path + tempSuffix
+	if err := os.RemoveAll(temp); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(temp, 0o600, boltOptions(false))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket(stateBucket)
+		if err != nil {
+			return err
+		}
+		return b.Put(headKey, encodeHead(uint64(tx.ID()), nil))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return renameSynced(temp, path)
+}
+
+// lockWait is how long bbolt waits for its lock on a file. Nobody else has it
+// while LOCK is ours, unless a process that did not take LOCK does.
+const lockWait = time.Second
+
+// boltOptions of the log file. The free list is not written: it would be most of
+// every transaction after a truncation, and the file's check rebuilds it anyway.
+// The mapping is generous because a larger one later waits for every reader.
+func boltOptions(noSync bool) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:         lockWait,
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: 256 << 20,
+		NoSync:          noSync,
+	}
+}
+
+// Groups returns the register, by group, with what is known of damage.
+func (l *Logs) Groups() []GroupInfo {
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	infos := l.register.sorted()
+	for i := range infos {
+		if g := l.group(infos[i].Group); g != nil {
+			infos[i].Err = g.damage
+		}
+	}
+	return infos
+}
+
+// Create makes an empty log for a replica that has never run. It fails if the
+// node already has a replica of the group, or has had one of this name whose
+// data was quarantined.
+func (l *Logs) Create(group uint32, replica string) (*GroupLog, error) {
+	if err := checkReplica(replica); err != nil {
+		return nil, err
+	}
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	if old, ok := l.register[group]; ok {
+		switch {
+		case !old.Quarantined:
+			return nil, fmt.Errorf("store: group %d has replica %s here; drop it before making %s", group, old.Replica, replica)
+		case old.Replica == replica:
+			return nil, fmt.Errorf("store: replica %s of group %d was quarantined; its name must not be used again", replica, group)
+		}
+	}
+	if len(l.register) >= maxReplicas {
+		return nil, fmt.Errorf("store: this node has %d replicas, which is the limit", maxReplicas)
+	}
+	g := &GroupLog{logs: l, group: group}
+	err := l.commit(&request{apply: func(t *txn) error {
+		_, err := t.tx.CreateBucket(bucketName(group))
+		t.check(err)
+		t.staged[g] = &state{replica: replica}
+		return nil
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.setRegister(l.register.with(GroupInfo{Group: group, Replica: replica})); err != nil {
+		return nil, err
+	}
+	l.setGroup(group, g)
+	return g, nil
+}
+
+// Open returns the log of a replica that was created before, the same each time:
+// fs.ErrNotExist if the node has none of that group and name, ErrDamaged if it
+// was found damaged, or lies in quarantine.
+func (l *Logs) Open(group uint32, replica string) (*GroupLog, error) {
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	info, ok := l.register[group]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("store: no log of group %d here: %w", group, fs.ErrNotExist)
+	case info.Replica != replica:
+		return nil, fmt.Errorf("store: group %d has replica %s here, not %s: %w", group, info.Replica, replica, fs.ErrNotExist)
+	case info.Quarantined:
+		return nil, damagedf(fmt.Sprintf("replica %s", replica), "it was quarantined; ask for a replica of a new name")
+	}
+	g := l.group(group)
+	if g.damage != nil {
+		return nil, g.damage
+	}
+	return g, nil
+}
+
+// Drop forgets a group and deletes its log. Its Raft must have stopped. A group
+// that is not here is no error.
+func (l *Logs) Drop(group uint32) error {
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	return l.remove(group, l.register.without(group))
+}
+
+// Quarantine deletes a group's damaged log and remembers the replica's name, so
+// that nobody uses it again. Its Raft must have stopped.
+func (l *Logs) Quarantine(group uint32) error {
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	info, ok := l.register[group]
+	if !ok {
+		return fmt.Errorf("store: no log of group %d here: %w", group, fs.ErrNotExist)
+	}
+	info.Quarantined = true
+	l.dir.opts.Logger.Warn("replica quarantined", "group", group, "replica", info.Replica)
+	return l.remove(group, l.register.with(info))
+}
+
+// remove writes the register first: a crash then leaves data that nobody claims,
+// not a claim without data.
+func (l *Logs) remove(group uint32, r register) error {
+	if err := l.setRegister(r); err != nil {
+		return err
+	}
+	g := l.group(group)
+	if g == nil {
+		return nil
+	}
+	l.setGroup(group, nil)
+	return l.erase(g)
+}
+
+// setRegister makes r last. The caller holds admin.
+func (l *Logs) setRegister(r register) error {
+	if err := l.dir.writeRegister(r); err != nil {
+		l.dir.fail(fmt.Errorf("write the register: %w", err))
+	}
+	l.register = r
+	return nil
+}
+
+// erase deletes a group's entries in bounded steps, and then the rest of it.
+func (l *Logs) erase(g *GroupLog) error {
+	if s := g.state.Load(); s != nil && s.last > 0 {
+		if err := g.DeleteRange(s.first, s.last); err != nil {
+			return err
+		}
+	}
+	return l.commit(&request{apply: func(t *txn) error {
+		if t.tx.Bucket(bucketName(g.group)) != nil {
+			t.check(t.tx.DeleteBucket(bucketName(g.group)))
+		}
+		t.staged[g] = nil
+		return nil
+	}})
+}
+
+func (l *Logs) group(group uint32) *GroupLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.groups[group]
+}
+
+func (l *Logs) setGroup(group uint32, g *GroupLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g == nil {
+		delete(l.groups, group)
+	} else {
+		l.groups[group] = g
+	}
+}
+
+func (l *Logs) close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	return l.db.Close()
+}
