@@ -1,0 +1,53 @@
+# Everything a developer does here. "make" alone lists it.
+
+GO   ?= go
+ARGS ?=
+
+# Tools are pinned in a module of their own, so that they are not Cairn's
+# dependencies.
+TOOL = $(GO) tool -modfile=.ci/tools/go.mod
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test race lint deps bench sim fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./cairn
+	$(GO) build -trimpath -o cairn .
+
+run: build ## run a node on ./data (ARGS="--http :8081")
+	./cairn serve --data ./data $(ARGS)
+
+demo: build ## three nodes, forty teams, one minute (ARGS="--for 15s --kill")
+	./cairn demo $(ARGS)
+
+test: ## vet, and all tests
+	$(GO) vet ./...
+	$(GO) test ./... ./.ci/tidy
+
+race: ## all tests with the race detector
+	$(GO) test -race ./...
+
+lint: ## format, vet, staticcheck and the rules of the tree
+	@out="$$($(TOOL) gofumpt -l -extra $$(git ls-files -- '*.go'))"; \
+	  if [ -n "$$out" ]; then echo "gofumpt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test -count 1 ./.ci/tidy
+
+deps: ## what some tests need of the system (as root)
+	.ci/deps.sh
+
+bench: build ## measure a cluster of three nodes on this machine (ARGS="--for 10s")
+	./cairn bench cluster $(ARGS)
+
+sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
+	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
+
+fuzz: ## fuzz every decoder (FUZZTIME=10s each)
+	.ci/fuzz.sh $(FUZZTIME)
+
+clean: ## remove what the targets above made
+	rm -rf cairn bin data
+	$(GO) clean -testcache
