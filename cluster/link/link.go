@@ -155,7 +155,7 @@ func (l *Link) Serve() error {
 		switch {
 		case err == nil:
 			l.wg.Go(func() { l.accept(raw) })
-		case l.ctx.Err() != nil:
+		case l.isClosed():
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
@@ -177,10 +177,18 @@ func (l *Link) Close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.cancel()
 	l.conf.Listener.Close()
+	// Before the contexts end: what a handler says because its context ended is
+	// no answer, and must not reach the caller as one.
 	l.conns.close()
+	l.cancel()
 	l.wg.Wait()
+}
+
+func (l *Link) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // Drop cuts every connection and stream with a node, in both directions. Call it
