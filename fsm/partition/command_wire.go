@@ -114,8 +114,8 @@ func appendTarget(w *wire.Writer, kind uint8, hunt fsm.HuntID, inc fsm.Incarnati
 
 func appendPatch(w *wire.Writer, c *PatchTeam) {
 	w.String(string(c.Team))
-	w.U8(flag(c.Name != nil, patchName) | flag(c.Kind != nil, patchKind) | flag(c.Status != nil, patchStatus) |
-		flag(c.Division != nil, patchDivision) | flag(c.Meta != nil, patchMeta))
+	w.U8(bitIf(c.Name != nil, patchName) | bitIf(c.Kind != nil, patchKind) | bitIf(c.Status != nil, patchStatus) |
+		bitIf(c.Division != nil, patchDivision) | bitIf(c.Meta != nil, patchMeta))
 	if c.Name != nil {
 		w.String(*c.Name)
 	}
@@ -134,7 +134,7 @@ func appendPatch(w *wire.Writer, c *PatchTeam) {
 	w.String(c.Reason)
 }
 
-func flag(set bool, bit uint8) uint8 {
+func bitIf(set bool, bit uint8) uint8 {
 	if set {
 		return bit
 	}

@@ -38,7 +38,7 @@ const rankedBit = 1 << 7
 
 func (rec *record) append(w *wire.Writer) {
 	w.String(rec.key)
-	w.U8(uint8(rec.verdict) | flag(rec.ranked, rankedBit))
+	w.U8(uint8(rec.verdict) | bitIf(rec.ranked, rankedBit))
 	w.Uvarint(uint64(rec.clue))
 	w.Varint(int64(rec.at))
 	w.Uvarint(rec.version)

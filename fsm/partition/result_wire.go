@@ -23,8 +23,8 @@ const (
 
 // AppendResult appends r's encoding to w.
 func AppendResult(w *wire.Writer, r *Result) {
-	w.U8(flag(r.Err != nil, resultErr) | flag(r.Submission != nil, resultSubmission) |
-		flag(r.Team != nil, resultTeam) | flag(r.Created, resultCreated))
+	w.U8(bitIf(r.Err != nil, resultErr) | bitIf(r.Submission != nil, resultSubmission) |
+		bitIf(r.Team != nil, resultTeam) | bitIf(r.Created, resultCreated))
 	if r.Err != nil {
 		w.U8(uint8(r.Err.Kind))
 		w.String(r.Err.Msg)
