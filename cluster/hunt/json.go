@@ -32,9 +32,11 @@ func parse(data []byte, syntax func([]byte) (*node, *Problem)) (*Document, error
 	}
 	r := reader{}
 	d := r.document(root)
-	for _, p := range d.Validate() {
-		if !r.explains(p.Path) {
-			r.problems.add(root.lineOf(p.Path), p.Path, "%s", p.Detail)
+	if root.kind == objectNode {
+		for _, p := range d.Validate() {
+			if !r.explains(p.Path) {
+				r.problems.add(root.lineOf(p.Path), p.Path, "%s", p.Detail)
+			}
 		}
 	}
 	if err := r.problems.err(); err != nil {
@@ -53,7 +55,7 @@ func readJSON(data []byte) (*node, *Problem) {
 	b := jsonBuilder{data: data, dec: json.NewDecoder(bytes.NewReader(data)), line: 1}
 	b.dec.UseNumber()
 	var root node
-	if p := b.value(&root, 0); p != nil {
+	if p := b.value(&root, 1); p != nil {
 		return nil, p
 	}
 	return &root, nil

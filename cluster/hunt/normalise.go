@@ -88,7 +88,15 @@ func (n Normalisation) appendFolded(dst []byte, s string) []byte {
 			kept = utf8.AppendRune(kept, c)
 		}
 	}
-	return append(dst, fold.Bytes(kept)...)
+	for _, c := range string(fold.Bytes(kept)) {
+		// Cherokee alone folds to its capitals (CaseFolding.txt); x/text swaps the
+		// two cases instead, so that they would never meet.
+		if unicode.Is(unicode.Cherokee, c) {
+			c = unicode.ToUpper(c)
+		}
+		dst = utf8.AppendRune(dst, c)
+	}
+	return dst
 }
 
 func isASCII(s string) bool {

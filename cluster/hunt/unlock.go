@@ -1,6 +1,7 @@
 package hunt
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -160,6 +161,9 @@ func (d *Document) validateReach(p *Problems) {
 	}
 }
 
+// shownCycle is how many clues of a cycle are named.
+const shownCycle = 12
+
 func (g *unlockGraph) reportCycle(in int, inCycle map[int]bool, p *Problems) {
 	first := in
 	var ids []string
@@ -169,6 +173,9 @@ func (g *unlockGraph) reportCycle(in int, inCycle map[int]bool, p *Problems) {
 	}
 	for i := first; len(ids) == 0 || i != first; i = g.blocker(i) {
 		ids = append(ids, string(g.doc.Clues[i].ID))
+	}
+	if more := len(ids) - shownCycle; more > 0 {
+		ids = append(ids[:shownCycle], fmt.Sprintf("… (%d more)", more))
 	}
 	ids = append(ids, ids[0])
 	p.add(0, under(at("clues", first), "unlock"), "waits for itself: %s", strings.Join(ids, " needs "))

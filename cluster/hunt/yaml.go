@@ -21,7 +21,7 @@ func ParseYAML(data []byte) (*Document, error) {
 
 func readYAML(data []byte) (*node, *Problem) {
 	tokens := lexer.Tokenize(string(data))
-	if p := nesting(tokens); p != nil {
+	if p := refuse(tokens); p != nil {
 		return nil, p
 	}
 	// Fields given twice are found by reader, in every syntax alike.
@@ -38,24 +38,32 @@ func readYAML(data []byte) (*node, *Problem) {
 	}
 	var root node
 	b := yamlBuilder{}
-	if p := b.value(&root, docs[0].Body, 0); p != nil {
+	if p := b.value(&root, docs[0].Body, 1); p != nil {
 		return nil, p
 	}
 	return &root, nil
 }
 
-// nesting refuses text whose brackets are so deep that the parser, which
-// recurses, would exhaust the stack.
-func nesting(tokens token.Tokens) *Problem {
-	depth := 0
+// refuse looks at the tokens before the parser does, which recurses, and takes
+// quadratic time, where constructs of YAML are piled up that no hunt needs.
+func refuse(tokens token.Tokens) *Problem {
+	brackets, dashes := 0, 0
 	for _, t := range tokens {
+		line := t.Position.Line
 		switch t.Type {
 		case token.SequenceStartType, token.MappingStartType:
-			depth++
+			brackets++
 		case token.SequenceEndType, token.MappingEndType:
-			depth--
+			brackets--
+		case token.TagType, token.AnchorType, token.AliasType, token.MergeKeyType, token.MappingKeyType, token.DirectiveType:
+			return &Problem{Detail: fmt.Sprintf("YAML's %s is not supported in a hunt; write the value out", quote(t.Value)), Line: line}
 		}
-		if p := tooMuch(0, depth, t.Position.Line); p != nil {
+		if t.Type == token.SequenceEntryType {
+			dashes++ // "- - -" nests without indentation
+		} else {
+			dashes = 0
+		}
+		if p := tooMuch(0, max(brackets, dashes), line); p != nil {
 			return p
 		}
 	}
