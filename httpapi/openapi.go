@@ -7,9 +7,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"cairn/fsm"
 	"cairn/httpapi/rest"
 )
 
@@ -44,6 +46,7 @@ func text(enum ...any) *huma.Schema { return &huma.Schema{Type: "string", Enum: 
 // openAPI makes the document of the table.
 func openAPI(table []route, version string) []byte {
 	reg := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	reg.RegisterTypeAlias(reflect.TypeFor[fsm.Time](), reflect.TypeFor[time.Time]())
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{

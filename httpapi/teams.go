@@ -172,14 +172,11 @@ func (a *api) readTeam(c *call) (*partition.Team, *hunt.Document, error) {
 	return t, doc, nil
 }
 
-// begun reports whether clues may be shown to a team: test teams play before
-// the start, everybody else from it on, and nobody else in a draft.
+// begun reports whether clues may be shown to a team: nobody plays a draft, test
+// teams play before the start, and everybody else from it on.
 func begun(doc *hunt.Document, info *HuntInfo, t *partition.Team, now fsm.Time) bool {
-	if t.Kind == partition.Test {
-		return true
-	}
 	state, _ := hunt.ParseState(info.State)
-	return state != partition.Draft && doc.StartsAt <= now
+	return state != partition.Draft && (t.Kind == partition.Test || doc.StartsAt <= now)
 }
 
 func (a *api) getTeam(c *call) error {

@@ -97,7 +97,7 @@ type Team struct {
 	FinishedAt *fsm.Time       `json:"finished_at,omitempty"`
 	LastSolve  *fsm.Time       `json:"last_solve_at,omitempty"`
 	Rank       int             `json:"rank,omitempty"`
-	Clues      []TeamClue      `json:"clues,omitempty"`
+	Clues      []TeamClue      `json:"clues,omitzero"`
 }
 
 // TeamClue is a team's state of one unlocked clue.
