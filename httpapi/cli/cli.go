@@ -133,7 +133,7 @@ func (a *app) commands() []*cobra.Command {
 		a.serveCommand(), a.joinCommand(), a.demoCommand(),
 		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.tokenCommand(),
 		a.huntCommand(), a.teamCommand(), a.submitCommand(), a.replayCommand(), a.leaderboardCommand(),
-		a.versionCommand(),
+		a.benchCommand(), a.versionCommand(),
 	}
 }
 

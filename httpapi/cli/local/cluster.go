@@ -50,6 +50,9 @@ type Cluster struct {
 	joinToken  string
 	joinAddr   string // the founder's, for the others
 	nodes      []*node
+
+	mu      sync.Mutex
+	helpers []*process
 }
 
 // node is one member, running or not.
@@ -273,12 +276,33 @@ func caughtUp(p rest.Partition) int {
 	return len(seen)
 }
 
+// Helper runs another command of the same program beside the nodes until Stop,
+// with --ready-file added to args, and returns its address and process id.
+func (c *Cluster) Helper(ctx context.Context, name string, args ...string) (Ready, int, error) {
+	base := filepath.Join(c.cfg.Dir, name)
+	proc, err := c.spawner.start(c.cfg.Binary, append(args, "--ready-file", base+".ready"), base+".log")
+	if err != nil {
+		return Ready{}, 0, fmt.Errorf("start %s: %w", name, err)
+	}
+	c.mu.Lock()
+	c.helpers = append(c.helpers, proc)
+	c.mu.Unlock()
+	ready, err := awaitReady(ctx, proc, base+".ready")
+	if err != nil {
+		return Ready{}, 0, fmt.Errorf("%s: %w; its log ends:\n%s", name, err, tail(base+".log"))
+	}
+	return ready, proc.pid(), nil
+}
+
 // Stop ends all nodes: SIGTERM, and SIGKILL for what is left after 10 s. The
 // directory stays; it is the caller's.
 func (c *Cluster) Stop() {
 	var wg sync.WaitGroup
 	for i := range c.nodes {
 		wg.Go(func() { c.Terminate(i) })
+	}
+	for _, h := range c.helpers {
+		wg.Go(func() { h.stop(stopTimeout) })
 	}
 	wg.Wait()
 	c.spawner.close()

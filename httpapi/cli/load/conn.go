@@ -1,0 +1,118 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// answerTimeout is longer than a node takes for any single request.
+	answerTimeout = 15 * time.Second
+	// maxAnswer bounds an answer's body, in bytes.
+	maxAnswer = 1 << 20
+)
+
+// conn is a lean HTTP/1.1 client on one kept connection: it sends prepared
+// requests and reads answers with a Content-Length, which is what a node sends
+// for every short body. It dials again after an error. For one goroutine.
+type conn struct {
+	addr string
+	c    net.Conn
+	r    *bufio.Reader
+
+	req, body, answer []byte // buffers that are used again
+}
+
+var errChunked = errors.New("an answer without Content-Length")
+
+// do sends one whole request and returns the answer's status and its body,
+// which is valid until the next call.
+func (c *conn) do(req []byte) (status int, body []byte, err error) {
+	if c.c == nil {
+		if c.c, err = net.DialTimeout("tcp", c.addr, dialTimeout); err != nil {
+			return 0, nil, fmt.Errorf("dial: %w", unwrap(err))
+		}
+		c.r = bufio.NewReader(c.c)
+	}
+	status, body, err = c.exchange(req)
+	if err != nil {
+		c.close()
+	}
+	return status, body, err
+}
+
+func (c *conn) exchange(req []byte) (status int, body []byte, err error) {
+	if err := c.c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return 0, nil, err
+	}
+	if _, err := c.c.Write(req); err != nil {
+		return 0, nil, fmt.Errorf("send: %w", unwrap(err))
+	}
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		return 0, nil, fmt.Errorf("read: %w", unwrap(err))
+	}
+	if status, err = parseStatus(line); err != nil {
+		return 0, nil, err
+	}
+	length := -1
+	for {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return 0, nil, fmt.Errorf("read: %w", unwrap(err))
+		}
+		name, value, ok := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
+		if !ok {
+			break
+		}
+		if bytes.EqualFold(name, []byte("Content-Length")) {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return 0, nil, fmt.Errorf("Content-Length: %w", err)
+			}
+		}
+	}
+	if length < 0 || length > maxAnswer {
+		return 0, nil, errChunked
+	}
+	if cap(c.answer) < length {
+		c.answer = make([]byte, length)
+	}
+	c.answer = c.answer[:length]
+	_, err = io.ReadFull(c.r, c.answer)
+	return status, c.answer, err
+}
+
+// parseStatus reads "HTTP/1.1 200 OK".
+func parseStatus(line []byte) (int, error) {
+	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
+		return 0, errors.New("an answer that is not HTTP/1.1")
+	}
+	status, err := strconv.Atoi(string(line[9:12]))
+	if err != nil {
+		return 0, fmt.Errorf("status: %w", err)
+	}
+	return status, nil
+}
+
+func (c *conn) close() {
+	if c.c != nil {
+		c.c.Close()
+		c.c = nil
+	}
+}
+
+// unwrap drops addresses and ports from a network error, so that equal errors
+// are counted together.
+func unwrap(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,54 @@
+package load
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// clockTick is the unit of CPU times in /proc: USER_HZ, which is 100 on every
+// architecture that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// CPU is the time, user and system, that the processes have used so far. It
+// reads /proc and so works on Linux only.
+func CPU(pids []int) (time.Duration, error) {
+	var total time.Duration
+	for _, pid := range pids {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
+		}
+		ticks, err := parseStat(stat)
+		if err != nil {
+			return 0, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
+		}
+		total += time.Duration(ticks) * clockTick
+	}
+	return total, nil
+}
+
+// parseStat returns utime + stime of a line of /proc/PID/stat (proc_pid_stat(5),
+// fields 14 and 15). The second field, the program's name, is in parentheses
+// and may hold anything, so fields are counted from the last ")".
+func parseStat(stat []byte) (int64, error) {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return 0, fmt.Errorf("no program name in %q", stat)
+	}
+	fields := bytes.Fields(stat[i+1:]) // from field 3
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("only %d fields after the program's name", len(fields))
+	}
+	var ticks int64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return ticks, nil
+}
