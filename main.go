@@ -7,12 +7,22 @@ import (
 	"context"
 	_ "embed" // the sample hunt
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cairn/cluster"
+	"cairn/httpapi"
 	"cairn/httpapi/cli"
+	"cairn/store"
 )
 
 // sample is the hunt that "cairn demo" plays.
@@ -49,8 +59,118 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}).Run(ctx, args)
 }
 
-// serve runs a node until ctx ends or the node fails: it wires store,
-// cluster.Node and httpapi together and stops them in reverse order.
-func serve(context.Context, cli.ServeConfig) error {
-	return errors.New("node not wired yet")
+// grace bounds a clean stop; a second signal cuts it short.
+const grace = 15 * time.Second
+
+// serve runs a node until ctx ends or a part of it fails. Parts are started in
+// the order of the graph above, from the disk up, and stopped in reverse.
+func serve(ctx context.Context, conf cli.ServeConfig) error {
+	logs := cluster.NewLogSink(conf.Stderr) // raft must never wait for a terminal
+	defer logs.Close()
+	log := slog.New(slog.NewTextHandler(logs, nil))
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	fatal := func(err error) {
+		log.Error("this node cannot go on", "err", err)
+		logs.Close()
+		os.Exit(exitFatal)
+	}
+	registry := prometheus.NewRegistry()
+	metrics := httpapi.NewNodeMetrics(registry, conf.Version)
+
+	dir, err := store.Open(conf.Data, store.Options{Logger: log, OnFatal: fatal, Metrics: metrics.Store})
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	web, err := net.Listen("tcp", conf.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	defer web.Close()
+	peers, err := net.Listen("tcp", conf.Cluster)
+	if err != nil {
+		return fmt.Errorf("listen for other nodes: %w", err)
+	}
+	nodeConf := nodeConfig(conf, dir, web, peers)
+	nodeConf.Logger, nodeConf.Fatal, nodeConf.Events = log, fatal, metrics.Events
+	node, err := cluster.Open(ctx, nodeConf, func(f cluster.Founded) error {
+		return conf.Founding(f.Cluster, f.AdminToken, f.JoinToken)
+	})
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	metrics.Watch(node)
+
+	api := httpapi.Server(conf.HTTP, httpapi.New(httpapi.Config{
+		Cluster: httpapi.Node{Node: node}, Logger: log, Registry: registry, Version: conf.Version,
+	}))
+	go func() {
+		if err := api.Serve(web); !errors.Is(err, http.ErrServerClosed) {
+			fail(fmt.Errorf("serve clients: %w", err))
+		}
+	}()
+	log.Info("serving", "cluster", node.Cluster(), "node", node.ID(), "name", nodeConf.Name, "http", web.Addr(), "peers", peers.Addr())
+	if err := conf.Ready(web.Addr().String(), peers.Addr().String()); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	log.Info("stopping")
+	stop, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := api.Shutdown(stop); err != nil {
+		api.Close()
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// exitFatal is the exit code of a node that its disk or its log failed.
+const exitFatal = 70
+
+// nodeConfig fills in what the flags leave open: the host's name, and addresses
+// with the ports that were really bound.
+func nodeConfig(conf cli.ServeConfig, dir *store.Dir, web, peers net.Listener) cluster.Config {
+	advertise := reachable(conf.Advertise, peers.Addr(), outbound())
+	host, _, _ := net.SplitHostPort(advertise)
+	name := conf.Name
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	return cluster.Config{
+		Dir: dir, Listener: peers, Advertise: advertise, HTTP: reachable("", web.Addr(), host),
+		Name: name, Zone: conf.Zone, Version: conf.Version,
+		Join: conf.Join, JoinToken: conf.JoinToken, ExpectCluster: conf.ExpectCluster,
+		Partitions: conf.Partitions, NodeTimeout: conf.NodeTimeout, ReassignAfter: conf.ReassignAfter,
+	}
+}
+
+// reachable is the address others are to use: the one asked for, else the bound
+// one, with host where that is bound on every interface.
+func reachable(asked string, bound net.Addr, host string) string {
+	h, port, _ := net.SplitHostPort(bound.String())
+	if asked != "" {
+		var p string
+		if h, p, _ = net.SplitHostPort(asked); p != "0" {
+			port = p
+		}
+	}
+	if ip := net.ParseIP(h); h == "" || ip != nil && ip.IsUnspecified() {
+		h = host
+	}
+	return net.JoinHostPort(h, port)
+}
+
+// outbound is this host's first address that is not its own loopback.
+func outbound() string {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			return ip.IP.String()
+		}
+	}
+	return "127.0.0.1"
 }

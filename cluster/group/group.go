@@ -60,6 +60,7 @@ func Open(c Config) (*Group, error) {
 	g.running.Add(2)
 	go g.watch(ctx, seen)
 	go g.snapshotLoop(ctx)
+	g.standAlone()
 	return g, nil
 }
 
@@ -68,10 +69,29 @@ func Open(c Config) (*Group, error) {
 func (g *Group) Bootstrap() error {
 	self := raft.Server{ID: raft.ServerID(g.conf.Replica.String()), Address: g.trans.LocalAddr()}
 	err := g.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{self}}).Error()
-	if errors.Is(err, raft.ErrCantBootstrap) {
-		return nil
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		return err
 	}
-	return err
+	g.standAlone()
+	return nil
+}
+
+// standAlone makes a replica that is its group's only voter campaign at once: it
+// has nobody to wait for, and a group of one would otherwise start with a pause
+// of up to two heartbeat timeouts.
+func (g *Group) standAlone() {
+	conf, err := g.Configuration()
+	if err != nil {
+		return
+	}
+	for _, s := range conf.Servers {
+		if s.Voter != (s.Replica == g.conf.Replica) {
+			return
+		}
+	}
+	if len(conf.Servers) > 0 {
+		g.running.Go(g.trans.campaign)
+	}
 }
 
 // Close stops the replica. What it acknowledged is on disk.

@@ -51,6 +51,7 @@ var expected = map[string]bool{
 	"pre-vote campaign failed, waiting for election timeout": true, "no known peers, aborting election": true,
 	"failed to contact quorum of nodes, stepping down": true, "failed to get previous log": true,
 	"previous log term mis-match": true, "clearing log suffix": true, "duplicate requestVote from": true,
+	"skipping application of old log": true,
 }
 
 func chatter(msg string) bool { return expected[msg] || strings.HasPrefix(msg, "rejecting ") }

@@ -261,3 +261,12 @@ func (t *Transport) consume(ctx context.Context, rpc raft.RPC) (any, error) {
 		return nil, t.ctx.Err()
 	}
 }
+
+// campaign tells this replica's own Raft to stand for election now. The caller
+// must know that it is a voter and has no leader: Raft does not ask.
+func (t *Transport) campaign() {
+	own := envelope{to: t.local.String(), from: t.local.String()}
+	ctx, cancel := context.WithTimeout(t.ctx, voteTimeout)
+	defer cancel()
+	t.consume(ctx, raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: own.header()}})
+}

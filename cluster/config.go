@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"cairn/cluster/group"
+	"cairn/store"
+)
+
+// Config is what a node is started with.
+type Config struct {
+	// Dir is the open data directory. The node does not close it.
+	Dir *store.Dir
+	// Listener accepts other nodes; the node closes it.
+	Listener net.Listener
+	// Advertise is the host:port under which other nodes reach Listener, HTTP
+	// that under which clients reach the API.
+	Advertise, HTTP string
+	// Name is shown to people; unique in the cluster. Zone is where the node stands.
+	Name, Zone string
+	// Version is that of the build.
+	Version string
+
+	// Join are members' node addresses; empty on an empty directory means that
+	// the node founds a cluster. JoinToken admits it.
+	Join      []string
+	JoinToken string
+	// ExpectCluster refuses an empty directory and any cluster but this one.
+	ExpectCluster string
+	// Partitions, NodeTimeout and ReassignAfter are settings of a cluster that
+	// is founded. On an existing one, values that differ are warned about; zero
+	// means no opinion.
+	Partitions                 int
+	NodeTimeout, ReassignAfter time.Duration
+
+	// Timing of elections; zero means group.DefaultTiming.
+	Timing group.Timing
+	// InFlight is how many log entries of this node are on their way at once;
+	// zero means DefaultInFlight. See group.Pacer.
+	InFlight int
+	// Logger must not block.
+	Logger *slog.Logger
+	// Fatal ends the process: what it is given cannot be survived.
+	Fatal func(error)
+	// Events are told what happens; see Events.
+	Events Events
+}
+
+// Defaults.
+const (
+	DefaultPartitions    = 16
+	DefaultNodeTimeout   = 5 * time.Second
+	DefaultReassignAfter = 30 * time.Second
+	DefaultInFlight      = 2
+)
+
+// WithDefaults returns c with the zero values filled in that have defaults and
+// are no settings of the cluster.
+func (c Config) WithDefaults() Config {
+	if c.Timing == (group.Timing{}) {
+		c.Timing = group.DefaultTiming
+	}
+	if c.InFlight == 0 {
+		c.InFlight = DefaultInFlight
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Events = c.Events.withDefaults()
+	return c
+}
+
+// Validate reports what is missing or contradicts itself.
+func (c Config) Validate() error {
+	switch {
+	case c.Dir == nil || c.Listener == nil || c.Fatal == nil:
+		return errors.New("cluster: Dir, Listener and Fatal must be set")
+	case c.Advertise == "" || c.HTTP == "" || c.Name == "":
+		return errors.New("cluster: Advertise, HTTP and Name must be set")
+	}
+	return c.Timing.Validate()
+}

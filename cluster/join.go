@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"cairn/cluster/link"
+	"cairn/fsm"
+	"cairn/fsm/controller"
+	"cairn/store"
+)
+
+// joinRequest is what a joining node sends over the join protocol, which has
+// authenticated the member it talks to and nothing of the joiner: the token does.
+type joinRequest struct {
+	Token  string            `json:"token"`
+	Public []byte            `json:"public"` // PKIX
+	Member controller.Member `json:"member"`
+}
+
+// joinResponse makes it a member.
+type joinResponse struct {
+	Cluster     string                `json:"cluster"`
+	Incarnation uint64                `json:"incarnation"`
+	CA          []byte                `json:"ca"`
+	Cert        []byte                `json:"cert"`
+	ClusterKey  [32]byte              `json:"cluster_key"`
+	Peers       map[fsm.NodeID]string `json:"peers"`
+}
+
+// join asks the members in turn until one admits this node or ctx ends. The
+// node's id and key are chosen once, so an answer that was lost does no harm:
+// the next try is the same member.
+func (n *Node) join(ctx context.Context) (*identity, error) {
+	_, fingerprint, err := link.ParseJoinToken(n.conf.JoinToken)
+	if err != nil {
+		return nil, err
+	}
+	key, pub, err := link.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	id := &identity{Node: fsm.NodeID(ulid.Make().String()), Key: key}
+	n.id = id
+	req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self()})
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 0; ; attempt++ {
+		addr := n.conf.Join[attempt%len(n.conf.Join)]
+		raw, err := link.Join(ctx, addr, fingerprint, req)
+		if err == nil {
+			return id, n.admitted(id, raw)
+		}
+		switch fsm.KindOf(err) {
+		case fsm.Unauthenticated, fsm.Forbidden, fsm.Invalid, fsm.Conflict:
+			return nil, fmt.Errorf("join at %s: %w", addr, err) // trying again cannot help
+		}
+		n.log.Warn("joining failed, trying again", "member", addr, "err", err)
+		if !pause(ctx, 4+attempt) {
+			return nil, fmt.Errorf("join at %s: %w", strings.Join(n.conf.Join, ", "), err)
+		}
+	}
+}
+
+func (n *Node) admitted(id *identity, raw []byte) error {
+	var resp joinResponse
+	if err := json.Unmarshal(raw, &resp); err != nil {
+		return fmt.Errorf("the answer to the join cannot be read: %w", err)
+	}
+	id.Cluster, id.Incarnation = resp.Cluster, resp.Incarnation
+	id.CA, id.Cert, id.ClusterKey = resp.CA, resp.Cert, resp.ClusterKey
+	if err := n.book.learn(resp.Peers); err != nil {
+		return err
+	}
+	return id.save(n.conf.Dir)
+}
+
+// handleJoin admits a node on behalf of the cluster.
+func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byte, error) {
+	if n.control == nil || !n.control.state().Founded() {
+		return nil, fsm.Errorf(fsm.Unavailable, "this node is starting; try again")
+	}
+	var req joinRequest
+	if err := json.Unmarshal(raw, &req); err != nil {
+		return nil, fsm.Errorf(fsm.Invalid, "the join request cannot be read")
+	}
+	token, err := n.joinToken(ctx, req.Token)
+	if err != nil {
+		n.log.Warn("a join was refused", "remote", remote, "err", err)
+		return nil, err
+	}
+	parsed, err := x509.ParsePKIXPublicKey(req.Public)
+	pub, ok := parsed.(*ecdsa.PublicKey)
+	if err != nil || !ok {
+		return nil, fsm.Errorf(fsm.Invalid, "the join request's public key cannot be read")
+	}
+	res, err := n.control.propose(ctx, &controller.AddMember{Now: fsm.TimeOf(time.Now()), Member: req.Member, Token: token.ID})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := n.secrets()
+	if err != nil {
+		return nil, err
+	}
+	ca, err := link.LoadAuthority(n.id.CA, keys.CAKey)
+	if err != nil {
+		return nil, err
+	}
+	resp := joinResponse{
+		Cluster: n.id.Cluster, Incarnation: res.Incarnation, CA: n.id.CA, ClusterKey: n.id.ClusterKey,
+		Peers: map[fsm.NodeID]string{},
+	}
+	if resp.Cert, err = ca.Issue(pub, n.id.Cluster, req.Member.ID, time.Now()); err != nil {
+		return nil, err
+	}
+	for _, m := range n.control.state().Members() {
+		if m.State != controller.Left {
+			resp.Peers[m.ID] = m.Address
+		}
+	}
+	n.log.Info("a node joined", "member", req.Member.ID, "name", req.Member.Name, "address", req.Member.Address)
+	return json.Marshal(resp)
+}
+
+// joinToken finds the stored token of a presented one, asking the controller
+// before it says no. Expiry and uses are judged when the member is added.
+func (n *Node) joinToken(ctx context.Context, presented string) (controller.Token, error) {
+	t, err := n.token(ctx, presented)
+	if err != nil {
+		return t, err
+	}
+	if t.Role != "join" {
+		return t, fsm.Errorf(fsm.Forbidden, "the token's role is %s: joining needs a join token", t.Role)
+	}
+	return t, nil
+}
+
+// secrets opens the cluster's sealed secrets once.
+func (n *Node) secrets() (*secrets, error) {
+	if s := n.keys.Load(); s != nil {
+		return s, nil
+	}
+	st := n.control.state()
+	if !st.Founded() {
+		return nil, fsm.Errorf(fsm.Unavailable, "this node has not heard from the controller yet; try again")
+	}
+	s, err := openSecrets(n.id.ClusterKey, n.id.Cluster, st.Secrets())
+	if err != nil {
+		return nil, err
+	}
+	n.keys.Store(s)
+	return s, nil
+}
+
+// renewController heals a damaged controller log: the log is moved aside, and
+// the other members give this node's replica a new incarnation, under which it
+// starts empty and is filled again. The old incarnation never votes again.
+func (n *Node) renewController(ctx context.Context, damage error) (*store.ControllerStore, error) {
+	others := n.book.nodes(n.id.Node)
+	if len(others) == 0 {
+		return nil, fmt.Errorf("%w; and no other member is known that could fill it again: restore this data directory from a copy", damage)
+	}
+	n.log.Error("the controller's log is damaged; asking the other members for a new replica", "err", damage)
+	incarnation, err := n.askRenew(ctx, others)
+	if err != nil {
+		return nil, fmt.Errorf("%w; and the other members could not give this node a new replica: %w", damage, err)
+	}
+	if err := n.conf.Dir.DropController(); err != nil {
+		return nil, err
+	}
+	if err := n.conf.Dir.DropSnapshots("controller"); err != nil {
+		return nil, err
+	}
+	n.id.Incarnation = incarnation
+	if err := n.id.save(n.conf.Dir); err != nil {
+		return nil, err
+	}
+	return n.conf.Dir.OpenController(n.id.replica().String())
+}
+
+func (n *Node) askRenew(ctx context.Context, others []fsm.NodeID) (uint64, error) {
+	for attempt := 0; ; attempt++ {
+		raw, err := n.link.Call(ctx, others[attempt%len(others)], kindRenew, controllerGroup, nil)
+		if err == nil {
+			var incarnation uint64
+			err = json.Unmarshal(raw, &incarnation)
+			return incarnation, err
+		}
+		if k := fsm.KindOf(err); k == fsm.NotFound || k == fsm.Conflict {
+			return 0, err
+		}
+		n.log.Warn("asking for a new replica failed, trying again", "err", err)
+		if !pause(ctx, 6+attempt) {
+			return 0, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// serveRenew gives the calling node's controller replica a new incarnation.
+func (n *Node) serveRenew(ctx context.Context, from fsm.NodeID) ([]byte, error) {
+	res, err := n.control.propose(ctx, &controller.RenewMember{Node: from, Now: fsm.TimeOf(time.Now())})
+	if err != nil {
+		return nil, err
+	}
+	n.log.Warn("a member's controller replica was damaged and is renewed", "member", from)
+	return json.Marshal(res.Incarnation)
+}

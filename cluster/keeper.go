@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/controller"
+)
+
+// keepEvery is how often the keeper looks without being told.
+const keepEvery = time.Second
+
+// keep brings this node to what the controller's state wishes of it: addresses,
+// replicas that are to run here, replicas that are to go. It looks after every
+// change of the state and every keepEvery.
+func (n *Node) keep() {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.moved:
+		case <-tick.C:
+		}
+		st := n.control.state()
+		if !st.Founded() || n.stopping.Load() {
+			continue
+		}
+		n.keepMembers(st)
+		n.keepReplicas(st)
+	}
+}
+
+func (n *Node) keepMembers(st *controller.State) {
+	gone, err := n.book.update(st)
+	if err != nil {
+		n.conf.Fatal(err)
+	}
+	for _, id := range gone {
+		n.link.Drop(id)
+	}
+	// A node that came back with another address or build tells so.
+	if m, ok := st.Member(n.id.Node); ok && m.State != controller.Left {
+		self := n.self()
+		if m.Name != self.Name || m.Address != self.Address || m.HTTP != self.HTTP || m.Zone != self.Zone || m.Version != self.Version {
+			ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
+			defer cancel()
+			if _, err := n.control.propose(ctx, &controller.AddMember{Now: fsm.TimeOf(time.Now()), Member: self}); err != nil {
+				n.log.Warn("telling the cluster this node's new addresses failed, trying again", "err", err)
+			}
+		}
+	}
+}
+
+// keepReplicas starts what the table wishes here and does not run, and drops
+// what runs and is proven to be no longer wanted.
+func (n *Node) keepReplicas(st *controller.State) {
+	wished := map[fsm.PartitionID]fsm.Replica{}
+	for _, row := range st.Partitions() {
+		for _, t := range row.Target {
+			if t.Replica.Node == n.id.Node && row.Founded {
+				wished[row.ID] = t.Replica
+			}
+		}
+	}
+	for p, damaged := range n.replicas.damage() {
+		if name, ok := wished[p]; ok && name == damaged {
+			continue // reported; the new incarnation is on its way
+		}
+		n.dropReplica(p, "its data was damaged and it has a successor")
+	}
+	for _, r := range n.replicas.all() {
+		if name, ok := wished[r.id]; ok && name == r.group.Replica() {
+			if r.group.Wedged() {
+				n.log.Error("a leadership transfer never ended; restarting the group", "group", r.group.Name())
+				if err := n.replicas.restart(r); err != nil {
+					n.conf.Fatal(err)
+				}
+			}
+			continue
+		}
+		if row, _ := st.Partition(r.id); row.Founded && n.excluded(r) {
+			n.dropReplica(r.id, "a committed configuration excludes it")
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(wished)) {
+		if n.replicas.get(p) != nil || !n.replicas.damage()[p].IsZero() {
+			continue
+		}
+		n.log.Info("starting a replica", "partition", p, "replica", wished[p])
+		if _, err := n.replicas.create(p, wished[p]); err != nil {
+			n.log.Error("starting a replica failed, trying again", "partition", p, "err", err)
+		}
+	}
+}
+
+func (n *Node) dropReplica(p fsm.PartitionID, why string) {
+	n.log.Info("deleting a replica", "partition", p, "why", why)
+	if err := n.replicas.drop(p); err != nil {
+		n.log.Error("deleting a replica failed, trying again", "partition", p, "err", err)
+	}
+}
+
+// excluded reports whether the group's leader has a committed configuration
+// without this replica. Only then may its data go: until then it may be one of
+// the copies that an acknowledged entry counts on.
+func (n *Node) excluded(r *replica) bool {
+	ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
+	defer cancel()
+	conf, err := n.groupConfig(ctx, r.id)
+	if err != nil {
+		return false
+	}
+	_, in := conf.Has(r.group.Replica())
+	return conf.Committed && !in
+}
+
+// sortedValues returns a map's values in order of its keys.
+func sortedValues[K cmp.Ordered, V any](m map[K]V) []V {
+	out := make([]V, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, m[k])
+	}
+	return out
+}

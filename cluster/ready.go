@@ -1,0 +1,96 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Check is one named check of a node's health.
+type Check struct {
+	Name   string
+	OK     bool
+	Detail string
+}
+
+// lagging is how long a replica may have had no word from a leader and still
+// count as caught up.
+const lagging = 5 * time.Second
+
+// Ready tells whether this node can serve: it knows the controller's leader and
+// the table, its replicas follow their leaders, its disk writes, and it is not
+// stopping.
+func (n *Node) Ready() []Check {
+	st := n.control.state()
+	leader := n.control.group.Leader()
+	checks := []Check{
+		check("controller", !leader.IsZero(), "no leader of the controller is known"),
+		check("table", st.Founded(), "the partition table has not arrived"),
+		n.checkReplicas(),
+		n.checkDisk(),
+		check("stopping", !n.stopping.Load(), "the node is stopping"),
+	}
+	return checks
+}
+
+func check(name string, ok bool, detail string) Check {
+	if ok {
+		detail = ""
+	}
+	return Check{name, ok, detail}
+}
+
+func (n *Node) checkReplicas() Check {
+	if d := n.replicas.damage(); len(d) > 0 {
+		return check("replicas", false, fmt.Sprintf("%d replicas are damaged and being filled again", len(d)))
+	}
+	behind := 0
+	for _, r := range n.replicas.all() {
+		if r.group.Leader().IsZero() || time.Since(r.group.LastContact()) > lagging {
+			behind++
+		}
+	}
+	return check("replicas", behind == 0, fmt.Sprintf("%d replicas have no leader or do not hear from it", behind))
+}
+
+// checkDisk writes a small file, with sync, at most once a second.
+func (n *Node) checkDisk() Check {
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	if time.Since(n.disk.at) > time.Second {
+		n.disk.err = n.conf.Dir.WriteFile("probe", []byte(time.Now().UTC().Format(time.RFC3339Nano)))
+		n.disk.at = time.Now()
+	}
+	detail := ""
+	if n.disk.err != nil {
+		detail = n.disk.err.Error()
+	}
+	return check("disk", n.disk.err == nil, detail)
+}
+
+// diskProbe remembers the last probe of the disk.
+type diskProbe struct {
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+// Live tells whether the process works at all: its locks can be taken and its
+// controller replica answers.
+func (n *Node) Live() []Check {
+	ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.replicas.all()
+		n.control.state()
+	}()
+	select {
+	case <-done:
+		return []Check{check("process", true, "")}
+	case <-ctx.Done():
+		return []Check{check("process", false, "the node's locks cannot be taken")}
+	}
+}

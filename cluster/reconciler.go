@@ -1,0 +1,308 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"cairn/cluster/group"
+	"cairn/cluster/placement"
+	"cairn/fsm"
+	"cairn/fsm/controller"
+)
+
+const (
+	reconcileEvery = 500 * time.Millisecond
+	aliveFor       = 3 * time.Second  // a follower that answered so recently is alive
+	steadyFor      = 10 * time.Second // leadership goes to a follower that has answered for so long
+	closeBehind    = 64               // entries behind the leader that count as caught up
+	transferPause  = 5 * time.Second  // between two attempts to hand one group over
+)
+
+// reconcile brings every group that this node leads closer to what is wished,
+// one step at a time. What was done is never remembered: each round looks at the
+// committed configuration and plans again.
+func (n *Node) reconcile() {
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n.stopping.Load() {
+			continue
+		}
+		st := n.control.state()
+		if !st.Founded() {
+			continue
+		}
+		var round sync.WaitGroup
+		round.Go(func() { n.stepController(st) })
+		for _, row := range st.Partitions() {
+			if r := n.replicas.get(row.ID); r != nil && r.group.Leads() && row.Founded {
+				round.Go(func() { r.stepTowards(row) })
+			}
+		}
+		round.Wait()
+	}
+}
+
+// stepTowards takes steps as long as each of them changes something.
+func (r *replica) stepTowards(row controller.Partition) {
+	want := make([]placement.Want, len(row.Target))
+	for i, t := range row.Target {
+		want[i] = placement.Want{Replica: t.Replica, Voter: t.Voter}
+	}
+	for r.node.step(r.group, want, row.Preferred) {
+	}
+}
+
+// stepController keeps everybody in the controller group, the right number of
+// them as voters.
+func (n *Node) stepController(st *controller.State) {
+	g := n.control.group
+	if !g.Leads() {
+		return
+	}
+	for {
+		conf, err := g.Configuration()
+		if err != nil {
+			return
+		}
+		votes := func(r fsm.Replica) bool { s, ok := conf.Has(r); return ok && s.Voter }
+		if !n.step(g, placement.ControllerWant(st.Members(), votes), "") {
+			return
+		}
+	}
+}
+
+// step plans and takes one step of a group led here. It reports whether it
+// changed the configuration, in which case there may be another one to take.
+func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID) bool {
+	view, err := observe(g, want, preferred, time.Now())
+	if err != nil || n.stopping.Load() || n.ctx.Err() != nil {
+		return false
+	}
+	s := placement.Next(view)
+	switch s.Action {
+	case placement.AddNonvoter:
+		err = g.AddNonvoter(s.Replica, view.ConfigIndex)
+	case placement.Promote:
+		err = g.AddVoter(s.Replica, view.ConfigIndex)
+	case placement.Demote:
+		err = g.Demote(s.Replica, view.ConfigIndex)
+	case placement.Remove:
+		err = g.Remove(s.Replica, view.ConfigIndex)
+	case placement.Transfer:
+		if !n.mayTransfer(g) {
+			return false
+		}
+		err = g.TransferTo(s.Replica)
+	default:
+		return false
+	}
+	if err != nil {
+		n.log.Warn("a step of reconciliation failed; planning again", "group", g.Name(), "step", s.Action, "replica", s.Replica, "err", err)
+		return false
+	}
+	n.log.Info("reconciled", "group", g.Name(), "step", s.Action, "replica", s.Replica, "why", s.Why)
+	return s.Action != placement.Transfer
+}
+
+// mayTransfer spaces the attempts to hand a group over.
+func (n *Node) mayTransfer(g *group.Group) bool {
+	n.handMu.Lock()
+	defer n.handMu.Unlock()
+	if time.Since(n.handed[g.ID()]) < transferPause {
+		return false
+	}
+	n.handed[g.ID()] = time.Now()
+	return true
+}
+
+// observe is what the leader of a group knows of it, for placement.Next.
+func observe(g *group.Group, want []placement.Want, preferred fsm.NodeID, now time.Time) (placement.Group, error) {
+	conf, err := g.Configuration()
+	if err != nil {
+		return placement.Group{}, err
+	}
+	v := placement.Group{
+		Self: g.Replica(), ConfigIndex: conf.Index, Committed: conf.Committed, Want: want, Preferred: preferred,
+	}
+	last := g.Last()
+	for _, s := range conf.Servers {
+		m := placement.Member{Replica: s.Replica, Voter: s.Voter, Alive: true, Steady: true, CaughtUp: true, Match: last}
+		if s.Replica != g.Replica() {
+			peer := g.Peer(s.Replica)
+			m.Match = peer.Match
+			m.Alive = now.Sub(peer.Answered) < aliveFor
+			m.Steady = m.Alive && now.Sub(peer.Since) >= steadyFor
+			m.CaughtUp = m.Alive && peer.Match+closeBehind >= last
+		}
+		v.Members = append(v.Members, m)
+	}
+	return v, nil
+}
+
+// place has the controller's leader change the table when the members call for
+// it: a node joined, or a replica is damaged.
+func (n *Node) place() {
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		st := n.control.state()
+		if !n.control.group.Leads() || !st.Founded() || n.stopping.Load() {
+			continue
+		}
+		n.placeOnce(st)
+	}
+}
+
+func (n *Node) placeOnce(st *controller.State) {
+	table := st.Partitions()
+	for _, row := range table {
+		if !row.Founded {
+			return // the founder is still at it
+		}
+	}
+	if renew := n.renewals(table); len(renew) > 0 {
+		n.commitTargets(renew, "repair")
+		return
+	}
+	var nodes []fsm.NodeID
+	for _, m := range st.Members() {
+		if m.State != controller.Left {
+			nodes = append(nodes, m.ID)
+		}
+	}
+	view := placement.View{Nodes: nodes, Table: table, Moving: n.reports.moving(table)}
+	if changes := placement.Plan(view); len(changes) > 0 {
+		n.commitTargets(changes, "join")
+	}
+}
+
+// renewals are the rows whose replica on some node was reported damaged under
+// the very name that the table wishes.
+func (n *Node) renewals(table []controller.Partition) []controller.TargetChange {
+	damaged := n.reports.damaged()
+	var out []controller.TargetChange
+	for _, row := range table {
+		c := controller.TargetChange{Partition: row.ID, Epoch: row.Epoch, Preferred: row.Preferred}
+		for _, t := range row.Target {
+			c.Target = append(c.Target, controller.Wish{Node: t.Replica.Node, Voter: t.Voter})
+			if damaged[t.Replica] {
+				c.Renew = append(c.Renew, t.Replica.Node)
+			}
+		}
+		if len(c.Renew) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// targetsPerEntry keeps an entry of new targets far below the entry's limit.
+const targetsPerEntry = 512
+
+func (n *Node) commitTargets(changes []controller.TargetChange, reason string) {
+	for len(changes) > 0 {
+		part := changes[:min(len(changes), targetsPerEntry)]
+		changes = changes[len(part):]
+		_, res, err := n.control.lead(&controller.SetTargets{Changes: part})
+		if err == nil && res.Err != nil {
+			err = res.Err
+		}
+		if err != nil {
+			n.log.Warn("changing the table failed; planning again", "err", err)
+			return
+		}
+		n.log.Info("the table changed", "partitions", len(part), "reason", reason)
+		for range part {
+			n.conf.Events.Reassigned(reason)
+		}
+	}
+}
+
+// handOver gives every leadership of this node to a follower that is caught up.
+func (n *Node) handOver(timeout time.Duration) {
+	if n.control == nil {
+		return
+	}
+	groups := []*group.Group{n.control.group}
+	for _, r := range n.replicas.all() {
+		groups = append(groups, r.group)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var all sync.WaitGroup
+		for _, g := range groups {
+			if g.Leads() {
+				all.Go(func() { n.handOverGroup(g) })
+			}
+		}
+		all.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(timeout):
+		n.log.Warn("handing leaderships over took too long; the others will elect")
+	}
+}
+
+func (n *Node) handOverGroup(g *group.Group) {
+	v, err := observe(g, nil, "", time.Now())
+	if err != nil {
+		return
+	}
+	for _, m := range v.Members {
+		if m.Voter && m.CaughtUp && m.Replica != g.Replica() {
+			if err := g.TransferTo(m.Replica); err != nil {
+				n.log.Warn("handing a leadership over failed", "group", g.Name(), "err", err)
+			}
+			return
+		}
+	}
+}
+
+// serveConfig answers with the group's committed configuration, as its leader.
+func (r *replica) serveConfig() ([]byte, error) {
+	if !r.group.Leads() {
+		return nil, &fsm.Error{Kind: fsm.NotLeader, Msg: string(r.group.Leader().Node)}
+	}
+	conf, err := r.group.Configuration()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(conf)
+}
+
+// groupConfig asks a partition's leader for its configuration.
+func (n *Node) groupConfig(ctx context.Context, p fsm.PartitionID) (group.Configuration, error) {
+	var conf group.Configuration
+	take := func(raw []byte) error { return json.Unmarshal(raw, &conf) }
+	err := n.router.toPartition(ctx, p, call{
+		kind: kindConfig,
+		local: func(context.Context) error {
+			r := n.replicas.get(p)
+			if r == nil {
+				return &fsm.Error{Kind: fsm.NotLeader}
+			}
+			raw, err := r.serveConfig()
+			if err != nil {
+				return err
+			}
+			return take(raw)
+		},
+		decode: take,
+	})
+	return conf, err
+}

@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"cairn/cluster/group"
+	"cairn/cluster/link"
+	"cairn/fsm"
+	"cairn/fsm/controller"
+	"cairn/fsm/partition"
+	"cairn/store"
+)
+
+// partitionMachine adapts a partition's machine to a group: Apply excludes
+// readers, readers exclude only Apply.
+type partitionMachine struct {
+	mu sync.RWMutex
+	m  *partition.Machine
+}
+
+func (p *partitionMachine) Apply(entry []byte) (any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m.Apply(entry)
+}
+
+func (p *partitionMachine) Freeze() io.WriterTo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m.Freeze()
+}
+
+func (p *partitionMachine) Restore(r io.Reader) error {
+	m, err := partition.Restore(r)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.m = m
+	return nil
+}
+
+// read runs f while the state stands still. f must not keep what it is given.
+func (p *partitionMachine) read(f func(m *partition.Machine)) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	f(p.m)
+}
+
+// replica is this node's replica of one partition.
+type replica struct {
+	node    *Node
+	id      fsm.PartitionID
+	group   *group.Group
+	queue   *group.Queue
+	machine *partitionMachine
+
+	installing sync.Mutex // one install of a hunt at a time, see install
+	stepping   sync.Mutex // one reconciliation step at a time, see reconcile
+}
+
+func (r *replica) close() {
+	r.queue.Close()
+	r.group.Close()
+}
+
+// replicas are the partitions of which this node has a replica.
+//
+// Invariant: what runs here is in the store's registry, under the same name; a
+// name is never opened again once its data was dropped.
+type replicas struct {
+	node  *Node
+	pacer *group.Pacer
+
+	mu      sync.RWMutex
+	open    map[fsm.PartitionID]*replica
+	damaged map[fsm.PartitionID]fsm.Replica // refused at start, waiting for a new incarnation
+}
+
+func newReplicas(n *Node) *replicas {
+	return &replicas{
+		node: n, pacer: group.NewPacer(n.conf.InFlight),
+		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
+	}
+}
+
+func (rs *replicas) get(p fsm.PartitionID) *replica {
+	rs.mu.RLock()
+	defer rs.mu.RUnlock()
+	return rs.open[p]
+}
+
+// all returns the open replicas in order of partition.
+func (rs *replicas) all() []*replica {
+	rs.mu.RLock()
+	defer rs.mu.RUnlock()
+	return sortedValues(rs.open)
+}
+
+// damage returns the replicas that were refused because their data is damaged.
+func (rs *replicas) damage() map[fsm.PartitionID]fsm.Replica {
+	rs.mu.RLock()
+	defer rs.mu.RUnlock()
+	out := make(map[fsm.PartitionID]fsm.Replica, len(rs.damaged))
+	for p, r := range rs.damaged {
+		out[p] = r
+	}
+	return out
+}
+
+// openLocal opens every replica that the store's registry names. A damaged one
+// is refused, and reported until the controller gives it a new incarnation.
+func (rs *replicas) openLocal() error {
+	logs, err := rs.node.conf.Dir.Logs()
+	if errors.Is(err, store.ErrDamaged) {
+		return rs.quarantineAll(err)
+	}
+	if err != nil {
+		return fmt.Errorf("open the partitions' log: %w", err)
+	}
+	for _, info := range logs.Groups() {
+		p := fsm.PartitionID(info.Group - 1)
+		name, err := fsm.ParseReplica(info.Replica)
+		if err != nil {
+			return err
+		}
+		if err := rs.openOne(p, name, false); errors.Is(err, store.ErrDamaged) {
+			rs.refuse(p, name, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quarantineAll moves the partitions' log aside as a whole: its structure is
+// damaged, so nothing in it can be trusted.
+func (rs *replicas) quarantineAll(damage error) error {
+	groups, err := rs.node.conf.Dir.QuarantineLogs()
+	if err != nil {
+		return errors.Join(damage, err)
+	}
+	for _, info := range groups {
+		name, err := fsm.ParseReplica(info.Replica)
+		if err != nil {
+			return err
+		}
+		rs.refuse(fsm.PartitionID(info.Group-1), name, damage)
+	}
+	return nil
+}
+
+func (rs *replicas) refuse(p fsm.PartitionID, name fsm.Replica, damage error) {
+	rs.node.log.Error("this replica's data is damaged; it is refused here and will be filled again from the others",
+		"partition", p, "replica", name, "err", damage)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.damaged[p] = name
+}
+
+// create starts a new, empty replica; if it exists under this name already, it
+// is the one that runs.
+func (rs *replicas) create(p fsm.PartitionID, name fsm.Replica) (*replica, error) {
+	if r := rs.get(p); r != nil {
+		if r.group.Replica() == name {
+			return r, nil
+		}
+		return nil, fmt.Errorf("partition %d runs here as %s, not %s", p, r.group.Replica(), name)
+	}
+	if err := rs.openOne(p, name, true); err != nil {
+		return nil, err
+	}
+	return rs.get(p), nil
+}
+
+func snapshotName(p fsm.PartitionID) string { return fmt.Sprintf("p%04d", p) }
+
+func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) error {
+	n := rs.node
+	logs, err := n.conf.Dir.Logs()
+	if err != nil {
+		return err
+	}
+	open := logs.Open
+	if create {
+		open = logs.Create
+	}
+	log, err := open(groupOf(p), name.String())
+	if err != nil {
+		return fmt.Errorf("open the log of partition %d: %w", p, err)
+	}
+	snaps, err := n.conf.Dir.Snapshots(snapshotName(p))
+	if err != nil {
+		return fmt.Errorf("open the snapshots of partition %d: %w", p, err)
+	}
+	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New()}}
+	gname := snapshotName(p)
+	r.group, err = group.Open(group.Config{
+		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
+		Logs: log, Stable: log, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
+		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
+		OnLeader:     func(leads bool) { n.conf.Events.LeaderChanged(gname, leads) },
+		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
+	})
+	if err != nil {
+		return err
+	}
+	r.queue = group.NewQueue(r.group, rs.pacer, group.QueueEvents{
+		Committed: n.conf.Events.Committed, Refused: n.conf.Events.Refused,
+	})
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.open[p] = r
+	return nil
+}
+
+// drop stops a replica and deletes its data for ever.
+func (rs *replicas) drop(p fsm.PartitionID) error {
+	rs.mu.Lock()
+	r := rs.open[p]
+	delete(rs.open, p)
+	delete(rs.damaged, p)
+	rs.mu.Unlock()
+	if r != nil {
+		r.close()
+	}
+	logs, err := rs.node.conf.Dir.Logs()
+	if err != nil {
+		return err
+	}
+	if err := logs.Drop(groupOf(p)); err != nil {
+		return err
+	}
+	return rs.node.conf.Dir.DropSnapshots(snapshotName(p))
+}
+
+// restart closes a replica and opens it again: the cure for a group that a
+// leadership transfer has wedged.
+func (rs *replicas) restart(r *replica) error {
+	rs.mu.Lock()
+	delete(rs.open, r.id)
+	rs.mu.Unlock()
+	r.close()
+	return rs.openOne(r.id, r.group.Replica(), false)
+}
+
+func (rs *replicas) close() {
+	rs.mu.Lock()
+	open := rs.open
+	rs.open = map[fsm.PartitionID]*replica{}
+	rs.mu.Unlock()
+	var stopped sync.WaitGroup
+	for _, r := range open {
+		stopped.Go(r.close)
+	}
+	stopped.Wait()
+}
+
+// initialise gives a founded partition its range. Another Init is a Conflict,
+// which is what a repeated one is to see.
+func (r *replica) initialise(ctx context.Context, row controller.Partition) error {
+	cmd := &partition.Init{Partition: row.ID, Range: row.Range, Epoch: row.Epoch}
+	for attempt := 0; ; attempt++ {
+		res, err := r.queue.Do(ctx, cmd)
+		if err == nil && (res.Err == nil || res.Err.Kind == fsm.Conflict) {
+			return nil
+		}
+		if err == nil {
+			return res.Err
+		}
+		if !pause(ctx, attempt) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"cairn/cluster/group"
+	"cairn/cluster/link"
+	"cairn/fsm"
+)
+
+// Kinds of calls between nodes, after Raft's own.
+const (
+	kindControl     = uint8(group.KindEnd) + iota // a controller command -> index, result
+	kindControlSync                               // -> index that includes all acknowledged before
+	kindCommand                                   // a partition command -> result
+	kindQuery                                     // a partition query -> freshness, answer
+	kindEnsure                                    // a hunt's version is to be applied -> nothing
+	kindConfig                                    // a group's committed configuration
+	kindReport                                    // a node's report to the controller's leader
+	kindView                                      // the reports that the controller's leader has
+	kindRenew                                     // a new incarnation for a damaged controller replica
+	kindApplied                                   // -> nothing, once the controller's log is applied up to an index
+)
+
+const (
+	attemptTimeout = 3 * time.Second // one node's share of a request's time
+	syncTimeout    = 10 * time.Second
+	backoffMin     = 10 * time.Millisecond
+	backoffMax     = 250 * time.Millisecond
+)
+
+// router finds the leader of a group and brings a request there: handled here
+// if this node leads, else forwarded, once. A node that is asked and does not
+// lead answers with whom it believes to lead, and the router follows.
+type router struct {
+	node *Node
+
+	mu    sync.Mutex
+	hints map[uint32]fsm.NodeID // who led each group when it was last asked
+}
+
+func newRouter(n *Node) *router { return &router{node: n, hints: map[uint32]fsm.NodeID{}} }
+
+// call is one request to a group's leader.
+type call struct {
+	kind   uint8
+	body   []byte                      // for another node
+	local  func(context.Context) error // on this node, as the leader or NotLeader
+	decode func(body []byte) error     // the other node's answer
+}
+
+func (r *router) toController(ctx context.Context, c call) error {
+	return r.route(ctx, controllerGroup, c)
+}
+
+func (r *router) toPartition(ctx context.Context, p fsm.PartitionID, c call) error {
+	return r.route(ctx, groupOf(p), c)
+}
+
+// route tries until there is a definite answer or ctx ends. Whatever is routed
+// is safe to repeat: commands carry a key or are idempotent. At the end of ctx
+// the error is Unavailable if nothing can have been done, OutcomeUnknown else.
+func (r *router) route(ctx context.Context, g uint32, c call) error {
+	sent := false
+	next := fsm.NodeID("")
+	for attempt := 0; ; attempt++ {
+		to := next
+		if to == "" {
+			to = r.candidate(g, attempt)
+		}
+		next = ""
+		err := r.try(ctx, g, to, c)
+		switch kind := fsm.KindOf(err); {
+		case err == nil:
+			r.remember(g, to)
+			return nil
+		case kind == fsm.NotLeader:
+			if hint := fsm.NodeID(err.Error()); hint != to {
+				next = hint // may be empty: ask the next candidate
+			}
+			r.remember(g, next)
+		case kind == fsm.OutcomeUnknown:
+			sent = true
+			r.remember(g, "")
+		case errors.Is(err, link.ErrUnsent), kind == fsm.Unavailable:
+			r.remember(g, "")
+		default:
+			return err
+		}
+		if next != "" && attempt < 3 {
+			continue
+		}
+		next = ""
+		if !pause(ctx, attempt) {
+			return r.giveUp(sent)
+		}
+	}
+}
+
+func (r *router) giveUp(sent bool) error {
+	if sent {
+		return fsm.Errorf(fsm.OutcomeUnknown, "no definite answer before the deadline; retry with the same key")
+	}
+	return &fsm.Error{Kind: fsm.Unavailable, Msg: "no leader with a quorum could be reached in time; nothing was done", After: time.Second}
+}
+
+// try asks one node.
+func (r *router) try(ctx context.Context, g uint32, to fsm.NodeID, c call) error {
+	if to == "" {
+		return fsm.Errorf(fsm.Unavailable, "no replica of this group is known yet")
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if to == r.node.id.Node {
+		return c.local(ctx)
+	}
+	body, err := r.node.link.Call(ctx, to, c.kind, g, c.body)
+	r.node.conf.Events.Forwarded(forwardResult(err))
+	if err != nil {
+		if kind := fsm.KindOf(err); errors.Is(err, link.ErrUnsent) || kind == fsm.OutcomeUnknown {
+			r.node.conf.Events.Unresponsive()
+		}
+		return err
+	}
+	return c.decode(body)
+}
+
+func forwardResult(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, link.ErrUnsent):
+		return "unreachable"
+	case fsm.KindOf(err) == fsm.NotLeader:
+		return "not_leader"
+	case fsm.KindOf(err) == fsm.OutcomeUnknown:
+		return "lost"
+	}
+	return "refused"
+}
+
+// candidate guesses who leads: what the local replica believes, else who led
+// when last asked, else the preferred leader, else the wished replicas in turn.
+func (r *router) candidate(g uint32, attempt int) fsm.NodeID {
+	if attempt == 0 {
+		if local := r.node.localGroup(g); local != nil {
+			if leader := local.Leader().Node; leader != "" {
+				return leader
+			}
+		}
+		r.mu.Lock()
+		hint := r.hints[g]
+		r.mu.Unlock()
+		if hint != "" {
+			return hint
+		}
+	}
+	nodes := r.members(g)
+	if len(nodes) == 0 {
+		return ""
+	}
+	return nodes[attempt%len(nodes)]
+}
+
+// members lists the nodes that may lead a group, the likeliest first.
+func (r *router) members(g uint32) []fsm.NodeID {
+	if g == controllerGroup {
+		return append([]fsm.NodeID{r.node.id.Node}, r.node.book.nodes(r.node.id.Node)...)
+	}
+	row, ok := r.node.control.state().Partition(fsm.PartitionID(g - 1))
+	if !ok {
+		return nil
+	}
+	out := []fsm.NodeID{row.Preferred}
+	for _, t := range row.Target {
+		if t.Replica.Node != row.Preferred {
+			out = append(out, t.Replica.Node)
+		}
+	}
+	return out
+}
+
+func (r *router) remember(g uint32, n fsm.NodeID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hints[g] != n {
+		r.hints[g] = n
+	}
+}
+
+// hint is who led the group when it was last asked; empty if nobody is known.
+func (r *router) hint(g uint32) fsm.NodeID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hints[g]
+}
+
+// pause waits before the next attempt, with jitter; false when ctx ended.
+func pause(ctx context.Context, attempt int) bool {
+	limit := min(backoffMin<<min(attempt, 10), backoffMax)
+	select {
+	case <-time.After(backoffMin/2 + rand.N(limit)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"cairn/cluster"
+	"cairn/store"
+)
+
+// NodeMetrics subscribe to what a node and its store tell, and ask the node for
+// the rest at every scrape.
+type NodeMetrics struct {
+	// Events and Store go into the node's and the store's configuration.
+	Events cluster.Events
+	Store  store.Metrics
+
+	reg *prometheus.Registry
+}
+
+// fsyncs are the buckets of the log's syncs, in seconds: 50 us to 1.6 s.
+var fsyncs = prometheus.ExponentialBuckets(50e-6, 2, 16)
+
+// NewNodeMetrics registers the metrics of a node, of the Go runtime, of the
+// process and of the build.
+func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
+	m := &NodeMetrics{reg: reg}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+		reg.MustRegister(h)
+		return h
+	}
+	forwards := counter("cairn_forwards_total", "Requests sent to the node believed to lead.", "result")
+	rejected := counter("cairn_admission_rejected_total", "Requests not admitted to a partition's queue.", "reason")
+	reassigned := counter("cairn_reassignments_total", "Changes of a partition's wished replicas committed by this node.", "reason")
+	unresponsive := counter("cairn_node_unresponsive_total", "Calls to a member that could not be reached or did not answer.").WithLabelValues()
+	changes := counter("cairn_raft_leader_changes_total", "Times this node gained or lost a group's leadership.", "group")
+	waits := histogram("cairn_queue_wait_seconds", "How long the oldest command of an entry had queued.", durations).WithLabelValues()
+	batches := histogram("cairn_batch_size", "Commands in a committed log entry.", prometheus.ExponentialBuckets(1, 2, 13)).WithLabelValues()
+	snapshots := histogram("cairn_snapshot_duration_seconds", "Time to write a snapshot.", durations).WithLabelValues()
+	fsync := histogram("cairn_log_fsync_duration_seconds", "Time of one write and sync of the partitions' log.", fsyncs).WithLabelValues()
+	for values, vec := range map[*[]string]*prometheus.CounterVec{
+		&cluster.ForwardResults: forwards, &cluster.RefuseReasons: rejected, &cluster.ReassignReasons: reassigned,
+	} {
+		for _, v := range *values {
+			vec.WithLabelValues(v)
+		}
+	}
+	m.Events = cluster.Events{
+		Committed:     func(n int, waited time.Duration) { batches.Observe(float64(n)); waits.Observe(waited.Seconds()) },
+		Refused:       func(reason string) { rejected.WithLabelValues(reason).Inc() },
+		Forwarded:     func(result string) { forwards.WithLabelValues(result).Inc() },
+		LeaderChanged: func(group string, _ bool) { changes.WithLabelValues(group).Inc() },
+		SnapshotTook:  func(_ string, took time.Duration) { snapshots.Observe(took.Seconds()) },
+		Unresponsive:  unresponsive.Inc,
+		Reassigned:    func(reason string) { reassigned.WithLabelValues(reason).Inc() },
+	}
+	m.Store = store.Metrics{Commit: func(took time.Duration, _, _, _ int) { fsync.Observe(took.Seconds()) }}
+	registerProcess(reg, version)
+	return m
+}
+
+func registerProcess(reg *prometheus.Registry, version string) {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "cairn_build_info", Help: "Always 1; its labels tell the build.",
+		ConstLabels: prometheus.Labels{"version": version, "go": goVersion()},
+	})
+	build.Set(1)
+	reg.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+func goVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.GoVersion
+	}
+	return "unknown"
+}
+
+// Watch adds what is asked of the node at every scrape.
+func (m *NodeMetrics) Watch(n *cluster.Node) { m.reg.MustRegister(&nodeCollector{node: n}) }
+
+// nodeCollector reads a node's gauges.
+type nodeCollector struct{ node *cluster.Node }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	descDepth   = desc("cairn_queue_depth", "Requests waiting in a partition's queue here.", "partition")
+	descLeads   = desc("cairn_partition_leader", "1 where this node leads the partition, else 0.", "partition")
+	descApplied = desc("cairn_partition_applied_index", "Index of the last log entry applied here.", "partition")
+	descContact = desc("cairn_raft_last_contact_seconds", "Time since this replica heard from its group's leader.", "group")
+	descTable   = desc("cairn_table_version", "Version of the partition table this node has.")
+	descNodes   = desc("cairn_nodes", "Members by state, as the log has it.", "state")
+	descClock   = desc("cairn_clock_offset_seconds", "How far this node's clock is ahead of the controller leader's.")
+)
+
+func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock} {
+		ch <- d
+	}
+}
+
+func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	g := c.node.Gauges()
+	for _, r := range g.Replicas {
+		leads := 0.0
+		if r.Leads {
+			leads = 1
+		}
+		gauge(descDepth, float64(r.Depth), r.Partition)
+		gauge(descLeads, leads, r.Partition)
+		gauge(descApplied, float64(r.Applied), r.Partition)
+		gauge(descContact, r.Contact.Seconds(), r.Group)
+	}
+	gauge(descContact, g.ControllerContact.Seconds(), "controller")
+	gauge(descTable, float64(g.TableVersion))
+	gauge(descClock, g.ClockOffset.Seconds())
+	for state, n := range g.Nodes {
+		gauge(descNodes, float64(n), state)
+	}
+}
