@@ -58,7 +58,10 @@ func (a *api) stream(c *call, parse parser) error {
 	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("read and write at once: %w", err)
 	}
-	ctx, cancel := context.WithCancel(c.r.Context())
+	// net/http ends a request's context when its body breaks off. The lines that
+	// came whole are judged all the same: each has its deadline, and write stops
+	// the work when the client does not take the answers.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.r.Context()))
 	s := &stream{
 		ctx: ctx, stop: cancel, rc: rc, timeout: c.budget, parse: parse,
 		queue: make(chan *slot, a.Window), ready: make(chan *slot), last: map[fsm.TeamID]*slot{},
