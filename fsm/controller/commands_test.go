@@ -3,15 +3,18 @@ package controller
 import (
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 
 	"cairn/fsm"
 )
 
 // random draws commands out of small worlds of names, so that they meet.
 type random struct {
-	n   func(limit int) int // draws from 0..limit-1
+	src rand.PCG
 	now fsm.Time
 }
+
+func (r *random) n(limit int) int { return rand.New(&r.src).IntN(limit) }
 
 // often is true but for one time in n.
 func (r *random) often(n int) bool { return r.n(n) != 0 }
@@ -149,7 +152,7 @@ func (r *random) rare() Command {
 	case 0:
 		return randomFound(r.now)
 	case 1:
-		return &SetFeatureLevel{Level: uint32(r.n(3))}
+		return &SetFeatureLevel{Level: uint32(r.n(FeatureLevel + 1))}
 	case 2, 3:
 		return &ForgetDeleted{Incarnation: fsm.Incarnation(r.n(12))}
 	default:

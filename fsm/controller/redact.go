@@ -32,7 +32,7 @@ func (p PutChunk) Format(s fmt.State, _ rune) {
 }
 
 // Format prints the size of a State.
-func (s *State) Format(f fmt.State, _ rune) {
+func (s State) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "controller state %d of cluster %q: %d members, %d partitions, %d hunts, %d tokens",
 		s.version, s.cluster, s.members.len(), len(s.partitions), s.hunts.len(), s.tokens.len())
 }
