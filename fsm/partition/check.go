@@ -70,7 +70,7 @@ func (g *game) differs(twin *game) error {
 
 func (t *team) differs(twin *team) error {
 	keys := map[string]bool{}
-	for i := range t.history.index {
+	for i := range t.history.len() {
 		rec := t.history.at(i)
 		if keys[rec.key] {
 			return fmt.Errorf("invariant 3: key %q twice", rec.key)

@@ -94,7 +94,9 @@ func (g *generator) key() string { return "key-" + strconv.Itoa(g.pick(g.keys)) 
 
 const generatedClues = 10
 
-func (g *generator) clue() fsm.ClueID { return fsm.ClueID("clue-" + strconv.Itoa(g.pick(generatedClues))) }
+func (g *generator) clue() fsm.ClueID {
+	return fsm.ClueID("clue-" + strconv.Itoa(g.pick(generatedClues)))
+}
 
 func (g *generator) submit(hunt fsm.HuntID, inc fsm.Incarnation, version uint64, now fsm.Time) *Submit {
 	if len(g.last) > 0 && g.one(8) {

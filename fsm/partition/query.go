@@ -76,7 +76,7 @@ func (m *Machine) Submissions(hunt fsm.HuntID, inc fsm.Incarnation, id fsm.TeamI
 	if err != nil {
 		return nil, err
 	}
-	n := len(t.history.index)
+	n := t.history.len()
 	if below > 0 {
 		n = min(n, int(below)-1)
 	}

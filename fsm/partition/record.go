@@ -1,8 +1,6 @@
 package partition
 
 import (
-	"slices"
-
 	"github.com/cespare/xxhash/v2"
 
 	"cairn/fsm"
@@ -78,36 +76,36 @@ func (r *reader) record() record {
 }
 
 // history is a team's records, oldest first: their bytes, which snapshots copy
-// as they are, and an index derived from them.
+// as they are, and what is derived to find one, 12 bytes a record.
 //
-// Lookups scan the index: 12 bytes a record, 10,000 records at most, a few
-// hundred in a real hunt. Measured against a hash map, the scan is as fast at
-// those sizes, takes half the memory, and cannot be attacked with collisions.
+// Lookups scan the hashes, at most MaxSubmissions of them. Up to some 400, the
+// most a team of a real hunt made, that is as fast as a hash map's cache miss;
+// at the limit it takes microseconds. It needs a third of a map's memory, and
+// chosen collisions cannot slow it more than a full history does.
 type history struct {
-	log   []byte // append-only; a Frozen shares the array up to its own length
-	index []entry
+	log    []byte   // append-only; a Frozen shares the array up to its own length
+	starts []uint32 // of each record in the log; MaxHistory keeps it in 32 bits
+	keys   []uint32 // hash of its key
+	wrongs []uint32 // hash of its clue and digest
 }
 
-// entry is a record's place, with hashes to find it by; a hit is always verified.
-type entry struct {
-	key   uint32 // of the key
-	wrong uint32 // of clue and digest, for an incorrect one
-	start uint32 // in the log; MaxHistory keeps it in 32 bits
-}
+func (h *history) len() int { return len(h.starts) }
 
 // add appends rec, whose bytes the caller has made.
 func (h *history) add(rec *record, encoded []byte) {
-	h.index = append(h.index, entry{hashKey(rec.key), hashWrong(rec.clue, rec.digest), uint32(len(h.log))})
+	h.starts = append(h.starts, uint32(len(h.log)))
+	h.keys = append(h.keys, hashKey(rec.key))
+	h.wrongs = append(h.wrongs, hashWrong(rec.clue, rec.digest))
 	h.log = append(h.log, encoded...)
 }
 
 // at returns record i, counted from 0.
 func (h *history) at(i int) record {
 	end := len(h.log)
-	if i+1 < len(h.index) {
-		end = int(h.index[i+1].start)
+	if i+1 < h.len() {
+		end = int(h.starts[i+1])
 	}
-	r := newReader(h.log[h.index[i].start:end])
+	r := newReader(h.log[h.starts[i]:end])
 	rec := r.record()
 	if err := r.Done(); err != nil {
 		panic("partition: a record in memory does not decode: " + err.Error())
@@ -118,21 +116,23 @@ func (h *history) at(i int) record {
 // find returns the number (from 0) of the record with this key, or -1.
 func (h *history) find(key string) int {
 	hash := hashKey(key)
-	return slices.IndexFunc(h.index, func(e entry) bool {
-		if e.key != hash {
-			return false
+	for i, k := range h.keys {
+		if k == hash {
+			r := wire.Reader{B: h.log[h.starts[i]:]}
+			if string(r.Bytes(MaxKey)) == key {
+				return i
+			}
 		}
-		r := wire.Reader{B: h.log[e.start:]}
-		return string(r.Bytes(MaxKey)) == key
-	})
+	}
+	return -1
 }
 
 // wasWrong reports whether an answer with this digest was already incorrect on
 // this clue.
 func (h *history) wasWrong(clue uint32, digest uint64) bool {
 	hash := hashWrong(clue, digest)
-	for i := range h.index {
-		if h.index[i].wrong == hash {
+	for i, w := range h.wrongs {
+		if w == hash {
 			if rec := h.at(i); rec.verdict == VerdictIncorrect && rec.clue == clue && rec.digest == digest {
 				return true
 			}

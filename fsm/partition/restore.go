@@ -233,7 +233,7 @@ func (s *snapshotReader) contradiction(g *game, t *team, rec *record) string {
 	case rec.score != score || rec.solves != solves || rec.attempts != attempts:
 		return fmt.Sprintf("score %d, solves %d, attempts %d; the records before it make %d, %d, %d",
 			rec.score, rec.solves, rec.attempts, score, solves, attempts)
-	case len(t.history.index) >= MaxSubmissions || len(rec.key) == 0 || len(rec.key) > MaxKey:
+	case t.history.len() >= MaxSubmissions || len(rec.key) == 0 || len(rec.key) > MaxKey:
 		return "more records than a team may have, or a key that is none"
 	}
 	return ""

@@ -106,6 +106,7 @@ func (f *Frozen) WriteTo(w io.Writer) (int64, error) {
 type snapshotWriter struct {
 	out *bufio.Writer
 	w   wire.Writer // of the frame being made
+	len [4]byte     // of it
 	n   int64
 	err error
 }
@@ -119,9 +120,8 @@ func (s *snapshotWriter) bytes(b []byte) {
 
 // frame writes the frame made in s.w, with tail behind it.
 func (s *snapshotWriter) frame(tail []byte) {
-	var length [4]byte
-	binary.LittleEndian.PutUint32(length[:], uint32(len(s.w.B)+len(tail)))
-	s.bytes(length[:])
+	binary.LittleEndian.PutUint32(s.len[:], uint32(len(s.w.B)+len(tail)))
+	s.bytes(s.len[:])
 	s.bytes(s.w.B)
 	s.bytes(tail)
 	s.w.B = s.w.B[:0]

@@ -139,7 +139,7 @@ func (g *game) judge(t *team, i int, at fsm.Time, c *Submit) (record, *fsm.Error
 		answer: c.Answer, player: c.Player,
 	}
 	switch {
-	case len(t.history.index) >= MaxSubmissions:
+	case t.history.len() >= MaxSubmissions:
 		return rec, fsm.Errorf(fsm.AttemptsExhausted, "the team has made %d submissions, all that a team may", MaxSubmissions)
 	case p.solved:
 		rec.verdict = VerdictAlreadySolved
@@ -181,7 +181,7 @@ func (m *Machine) record(g *game, t *team, rec *record) (*Submission, *fsm.Error
 		t.fold(rec, w.B)
 	}
 	g.count(t, rec)
-	return g.submission(rec, len(t.history.index)), nil
+	return g.submission(rec, t.history.len()), nil
 }
 
 // submission is a record as the API shows it; number counts the team's from 1.

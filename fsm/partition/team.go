@@ -239,7 +239,7 @@ func (g *game) view(t *team) *Team {
 	return &Team{
 		ID: t.id, Name: t.name, Kind: t.kind, Status: t.status, Division: t.division, Meta: t.meta,
 		Created: t.created, Generation: t.generation, Score: t.score, Solves: t.solves, FinishedAt: finished,
-		LastSolve: t.lastSolve, Submitted: uint32(len(t.history.index)), Listed: s.listed, Rank: s.place.Key,
+		LastSolve: t.lastSolve, Submitted: uint32(t.history.len()), Listed: s.listed, Rank: s.place.Key,
 		Version: g.version,
 	}
 }
