@@ -16,7 +16,7 @@ type outcome struct {
 	name string
 	want error // ErrUnsent or ErrLost
 	// call makes the situation and the call. started is signalled by b's
-	// handler, which then waits for its context.
+	// handler, which then never answers.
 	call func(t *testing.T, a, b *Link, started <-chan struct{}) error
 }
 
@@ -109,12 +109,12 @@ func TestOutcomes(t *testing.T) {
 	for _, tt := range outcomes {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, newTCPNet())
-			started := make(chan struct{}, 1)
+			started, release := make(chan struct{}, 1), make(chan struct{})
 			b := r.start("b", func(c *Config) {
 				c.Handle = func(ctx context.Context, _ fsm.NodeID, kind uint8, _ uint32, _ []byte) ([]byte, error) {
 					if kind == 1 {
 						started <- struct{}{}
-						<-ctx.Done()
+						<-release // whatever happens: no answer
 					}
 					return nil, ctx.Err()
 				}
@@ -122,6 +122,7 @@ func TestOutcomes(t *testing.T) {
 			a := r.start("a", func(c *Config) {
 				c.Resolve = func(n fsm.NodeID) (string, bool) { return string(n), n != "nobody" }
 			})
+			t.Cleanup(func() { close(release) })
 			err := tt.call(t, a, b, started)
 			other := ErrLost
 			if tt.want == ErrLost {

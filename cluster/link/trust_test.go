@@ -147,8 +147,8 @@ func TestJoinProtocolReachesNoHandler(t *testing.T) {
 	}
 }
 
-// impostor answers at a node's address with another certificate, and keeps what
-// is sent to it after the handshake.
+// impostor answers at a node's address with another certificate (or, without a
+// configuration, not in TLS), and keeps what is sent to it after the handshake.
 type impostor struct {
 	wg  sync.WaitGroup
 	mu  sync.Mutex
@@ -175,7 +175,9 @@ func (i *impostor) serve(raw net.Conn, conf *tls.Config) {
 	defer raw.Close()
 	raw.SetDeadline(time.Now().Add(10 * time.Second))
 	var c net.Conn = raw
-	if conf != nil {
+	if conf == nil {
+		raw.Write([]byte("220 ready\r\n"))
+	} else {
 		tc := tls.Server(raw, conf)
 		if tc.Handshake() != nil {
 			return
