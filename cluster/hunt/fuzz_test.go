@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -83,6 +84,8 @@ func FuzzNormalise(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for n := range normalisationEnd {
+			n.Apply(s) // must not panic, whatever it is
+			s = strings.ToValidUTF8(s, "")
 			form := n.Apply(s)
 			if again := n.Apply(form); again != form {
 				t.Fatalf("%v of %+q is %+q, and of that %+q", n, s, form, again)

@@ -48,7 +48,8 @@ func parseNormalisation(word string) (Normalisation, bool) {
 	return 0, false
 }
 
-// Apply returns s in normal form; empty if nothing of it counts.
+// Apply returns s, which must be valid UTF-8, in normal form; empty if nothing
+// of it counts.
 func (n Normalisation) Apply(s string) string { return string(n.append(nil, s)) }
 
 // append appends the normal form of s to dst. Text that is ASCII takes a path

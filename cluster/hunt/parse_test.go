@@ -13,6 +13,8 @@ import (
 
 	"cairn/fsm"
 	"cairn/fsm/partition"
+
+	"github.com/goccy/go-yaml/lexer"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata/hunts")
@@ -189,13 +191,14 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestTooMuch: what would cost the reader too much is refused before it is read.
+// TestTooMuch: what cannot be read, or would cost too much, is refused at once.
 func TestTooMuch(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
 		kind       fsm.Kind
 		want       string
 	}{
+		{"encoding", "{\"id\":\"\xff\"}", fsm.Invalid, "UTF-8"},
 		{"bytes", strings.Repeat(" ", MaxDocument+1), fsm.TooLarge, "16777216"},
 		{"values", `{"id":[` + strings.Repeat("1,", MaxValues) + `1]}`, fsm.Invalid, "too many values"},
 		{"nesting", strings.Repeat("[", MaxNesting+1) + strings.Repeat("]", MaxNesting+1), fsm.Invalid, "nested too deeply"},
@@ -216,7 +219,10 @@ func TestTooMuch(t *testing.T) {
 // it recurse without end.
 func TestYAMLPiles(t *testing.T) {
 	for _, pile := range []string{"[", "{", "- ", "? ", "!a ", "&a ", "*a ", "<<: "} {
-		if _, err := ParseYAML([]byte(strings.Repeat(pile, 50_000))); fsm.KindOf(err) != fsm.Invalid {
+		text := strings.Repeat(pile, 50_000)
+		if refuse(lexer.Tokenize(text)) == nil {
+			t.Errorf("%q piled up would reach the parser", pile)
+		} else if _, err := ParseYAML([]byte(text)); fsm.KindOf(err) != fsm.Invalid {
 			t.Errorf("%q piled up: got %v, want Invalid", pile, err)
 		}
 	}

@@ -30,11 +30,12 @@ func (r *reader) explains(path string) bool {
 	})
 }
 
-// within reports whether inner is outer or lies inside it. The whole document
-// contains nothing here: a wrong field beside it explains no other problem.
+// within reports whether inner is outer or lies inside it. The empty path, of
+// the document itself, contains no other: an unknown field at the top explains
+// nothing further down.
 func within(inner, outer string) bool {
 	rest, ok := strings.CutPrefix(inner, outer)
-	return ok && outer != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 func (r *reader) document(n *node) *Document {
