@@ -1,0 +1,262 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/partition"
+)
+
+// game is a partition's machine behind a group.
+type game struct {
+	mu      sync.Mutex
+	m       *partition.Machine
+	entries int
+}
+
+func (g *game) Apply(entry []byte) (any, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.entries++
+	return g.m.Apply(entry)
+}
+
+func (g *game) Freeze() io.WriterTo         { return g.m.Freeze() }
+func (g *game) Restore(r io.Reader) error   { return errors.New("not in this test") }
+func (g *game) count() int                  { g.mu.Lock(); defer g.mu.Unlock(); return g.entries }
+func (g *game) installed(h fsm.HuntID) bool { _, ok := g.m.Installed(h); return ok }
+
+// queued is a group of three whose leader has a queue.
+type queued struct {
+	w   *world
+	all []*member
+	g   *game
+	q   *Queue
+	ev  struct {
+		sync.Mutex
+		sizes   []int
+		refused []string
+	}
+}
+
+func newQueued(t *testing.T, p *Pacer) *queued {
+	t.Helper()
+	s := &queued{w: newWorld(), g: &game{m: partition.New()}}
+	lead := newMember(0)
+	conf := Config{
+		ID: 1, Name: "p", Replica: fsm.Replica{Node: lead.node, Incarnation: 1}, Machine: s.g,
+		Logs: lead.logs, Stable: lead.logs, Snapshots: lead.snaps, Link: &end{s.w, lead.node}, Unsent: errUnsent,
+		Logger: discard, Fatal: func(err error) { t.Errorf("fatal: %v", err) },
+	}
+	var err error
+	if lead.group, err = Open(conf); err != nil {
+		t.Fatal(err)
+	}
+	s.w.nodes[lead.node] = lead.group.trans
+	s.all = []*member{lead}
+	if err := lead.group.Bootstrap(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, lead.group.Leads)
+	s.q = NewQueue(lead.group, p, QueueEvents{
+		Committed: func(n int, _ time.Duration) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.sizes = append(s.ev.sizes, n) },
+		Refused:   func(r string) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.refused = append(s.ev.refused, r) },
+	})
+	if _, err := s.q.Do(t.Context(), &partition.Init{Range: fsm.SplitSlots(1)[0]}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *queued) close(t *testing.T) {
+	s.q.Close()
+	closeAll(t, s.all)
+}
+
+// joined adds two followers that hold a counter, which is enough to acknowledge.
+func (s *queued) joined(t *testing.T) {
+	t.Helper()
+	for i := range 2 {
+		m := newMember(i + 1)
+		conf := Config{
+			ID: 1, Name: "p", Replica: fsm.Replica{Node: m.node, Incarnation: 1}, Machine: &game{m: partition.New()},
+			Logs: m.logs, Stable: m.logs, Snapshots: m.snaps, Link: &end{s.w, m.node}, Unsent: errUnsent,
+			Logger: discard, Fatal: func(err error) { t.Errorf("fatal: %v", err) },
+		}
+		var err error
+		if m.group, err = Open(conf); err != nil {
+			t.Fatal(err)
+		}
+		s.w.mu.Lock()
+		s.w.nodes[m.node] = m.group.trans
+		s.w.mu.Unlock()
+		s.all = append(s.all, m)
+		if err := s.all[0].group.AddVoter(m.group.Replica(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func submit(key string) *partition.Submit {
+	return &partition.Submit{Hunt: "h", Incarnation: 1, Version: 1, Team: "t", Clue: "c", Answer: "x", Key: key}
+}
+
+// TestQueueBatches: what queues while an entry is being committed becomes one
+// entry, in order, and everybody gets the answer to their own.
+func TestQueueBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueued(t, NewPacer(1))
+		defer s.close(t)
+		s.joined(t)
+		before := s.g.count()
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				res, err := s.q.Do(t.Context(), submit("k"))
+				if err != nil || res.Err == nil || res.Err.Kind != fsm.Stale {
+					t.Errorf("an answer is lost or somebody else's: %+v, %v", res, err)
+				}
+			})
+		}
+		all.Wait()
+		if entries := s.g.count() - before; entries > 20 {
+			t.Errorf("1,000 commands at once became %d entries", entries)
+		}
+	})
+}
+
+// TestReadsShareABarrier: reads alone cost one empty entry together, change
+// nothing, and a leader that was cut off answers none of them.
+func TestReadsShareABarrier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueued(t, NewPacer(1))
+		defer s.close(t)
+		s.joined(t)
+		last := s.all[0].group.Last()
+		var all sync.WaitGroup
+		for range 500 {
+			all.Go(func() {
+				if err := s.q.Read(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := s.all[0].group.Last() - last; n == 0 || n > 20 {
+			t.Errorf("500 reads at once took %d entries", n)
+		}
+		s.w.isolate("n0", true)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := s.q.Read(ctx); err == nil {
+			t.Error("a leader that is cut off answered a default read")
+		}
+		s.w.isolate("n0", false)
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// TestQueueIsBounded fills the queue of a leader that cannot commit: what does
+// not fit is refused at once, what waited past its deadline was never proposed.
+func TestQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueued(t, NewPacer(1))
+		defer s.close(t)
+		s.joined(t)
+		s.w.isolate("n0", true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		kinds := make(chan fsm.Kind, 2*MaxQueued)
+		var all sync.WaitGroup
+		for range MaxQueued + 1000 {
+			all.Go(func() {
+				_, err := s.q.Do(ctx, submit("k"))
+				kinds <- fsm.KindOf(err)
+			})
+		}
+		all.Wait()
+		close(kinds)
+		got := map[fsm.Kind]int{}
+		for k := range kinds {
+			got[k]++
+		}
+		if got[fsm.Overloaded] < 900 || got[fsm.Overloaded]+got[fsm.OutcomeUnknown] != MaxQueued+1000 {
+			t.Errorf("outcomes: %v", got)
+		}
+		time.Sleep(20 * time.Second)
+		s.ev.Lock()
+		defer s.ev.Unlock()
+		if len(s.ev.refused) < MaxQueued/2 {
+			t.Errorf("%d requests were refused or dropped after their deadline", len(s.ev.refused))
+		}
+	})
+}
+
+// TestTooLargeCommand: one command that no entry can hold is refused, and those
+// behind it go on.
+func TestTooLargeCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueued(t, NewPacer(1))
+		defer s.close(t)
+		big := submit("k")
+		big.Answer = strings.Repeat("x", partition.MaxEntry)
+		if _, err := s.q.Do(t.Context(), big); fsm.KindOf(err) != fsm.TooLarge {
+			t.Errorf("got %v, want too_large", err)
+		}
+		if _, err := s.q.Do(t.Context(), submit("k")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPacer: slots are given in order of asking, and one that is held too long
+// comes back by itself so that a stuck group stalls nobody.
+func TestPacer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPacer(1)
+		release := p.Acquire()
+		order := make(chan int, 3)
+		for i := range 3 {
+			go func() {
+				give := p.Acquire()
+				order <- i
+				give()
+			}()
+			synctest.Wait()
+		}
+		start := time.Now()
+		for want := range 3 {
+			if got := <-order; got != want {
+				t.Errorf("turn %d went to %d", want, got)
+			}
+		}
+		if took := time.Since(start); took != hold {
+			t.Errorf("a slot that was never given back came back after %v, want %v", took, hold)
+		}
+		release() // late: must not make a second slot
+		release = p.Acquire()
+		select {
+		case <-acquired(p):
+			t.Error("a slot given back twice counts twice")
+		case <-time.After(hold / 2):
+		}
+		release()
+		time.Sleep(time.Second)
+	})
+}
+
+func acquired(p *Pacer) <-chan struct{} {
+	got := make(chan struct{})
+	go func() {
+		p.Acquire()()
+		close(got)
+	}()
+	return got
+}
