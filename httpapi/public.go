@@ -59,7 +59,7 @@ func (a *api) getMetrics(c *call) error {
 	return nil
 }
 
-func (a *api) getOpenAPI(c *call) error { return c.writeBody(http.StatusOK, a.openAPI) }
+func (a *api) getOpenAPI(c *call) error { return c.writeBody(http.StatusOK, a.openAPI()) }
 
 func (a *api) getRoot(c *call) error {
 	http.Redirect(c.w, c.r, "/docs", http.StatusFound)

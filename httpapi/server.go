@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -100,7 +101,7 @@ type api struct {
 	requests  gate
 	streams   gate
 	requestID requestIDs
-	openAPI   []byte
+	openAPI   func() []byte // made at the first request for it
 }
 
 // New returns the handler of every route. It panics if cfg is not valid, which
@@ -119,7 +120,7 @@ func New(cfg Config) http.Handler {
 		requests:  gate{limit: int64(cfg.MaxRequests)},
 		streams:   gate{limit: int64(cfg.MaxStreams)},
 		requestID: newRequestIDs(),
-		openAPI:   openAPI(table, cfg.Version),
+		openAPI:   sync.OnceValue(func() []byte { return openAPI(table, cfg.Version) }),
 	}
 	r := chi.NewRouter()
 	r.Use(middleware.GetHead)
