@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -276,6 +277,9 @@ func (b *bench) measure(ctx context.Context, what string, concurrency int, run f
 		Warmup: min(warmup, b.flags.lasts/5), For: b.flags.lasts,
 		Run: strconv.Itoa(len(b.rows)),
 	})
+	if ctx.Err() != nil {
+		return errors.New("stopped before it was measured")
+	}
 	if err != nil {
 		return fmt.Errorf("%s, %d at once: %w", what, concurrency, err)
 	}
@@ -349,7 +353,7 @@ func (a *app) benchNoop() *cobra.Command {
 			if err := local.WriteReady(ready, local.Ready{HTTP: "http://" + ln.Addr().String()}); err != nil {
 				return err
 			}
-			if err := srv.Serve(ln); err != http.ErrServerClosed {
+			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil

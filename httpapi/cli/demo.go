@@ -70,7 +70,12 @@ counted exactly once. Ctrl-C ends it early; either way nothing is left behind.`,
 			case flags.kill && flags.nodes < 3:
 				return usagef("--kill needs at least 3 nodes: fewer have no majority without the killed one")
 			}
-			return a.demo(cmd.Context(), flags)
+			err := a.demo(cmd.Context(), flags)
+			if cmd.Context().Err() != nil && err != nil {
+				fmt.Fprintln(a.Stderr, "Stopped before there was anything to show.")
+				return nil
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -259,7 +264,7 @@ func (c *counts) sentence() string {
 	}
 	s := fmt.Sprintf("%s answers (%s); %s sent twice and counted once", thousands(c.total()), strings.Join(parts, ", "), thousands(c.retried))
 	if c.kills > 0 {
-		s += fmt.Sprintf("; %d nodes killed", c.kills)
+		s += "; " + count(c.kills, "kill")
 	}
 	return s
 }

@@ -257,7 +257,7 @@ problem is told, with the place it is at.`,
 				Clues  int        `json:"clues"`
 			}{doc.ID, len(doc.Rounds), len(doc.Clues)}
 			return a.emit(answer{body, func(p *page) {
-				p.printf("%s is a good hunt: id %s, %d rounds, %d clues.\n", file, doc.ID, len(doc.Rounds), len(doc.Clues))
+				p.printf("%s is a good hunt: id %s, %s, %s.\n", file, doc.ID, count(len(doc.Rounds), "round"), count(len(doc.Clues), "clue"))
 			}})
 		},
 	}
@@ -286,7 +286,7 @@ func (a *app) readHunt(path string) (*hunt.Document, error) {
 		for _, p := range bad.Problems {
 			fmt.Fprintf(a.Stderr, "%s: %s\n", path, printable(p.String()))
 		}
-		return nil, fsm.Errorf(fsm.Invalid, "%s is not a hunt: %d problems", path, len(bad.Problems))
+		return nil, fsm.Errorf(fsm.Invalid, "%s is not a hunt: it has %s", path, count(len(bad.Problems), "problem"))
 	}
 	return doc, err
 }

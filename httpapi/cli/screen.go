@@ -158,6 +158,14 @@ func bar(columns, done, total int, elapsed time.Duration) string {
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]" + text
 }
 
+// count writes n and what it counts.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return thousands(n) + " " + what + "s"
+}
+
 // thousands writes n with its digits in groups of three.
 func thousands(n int) string {
 	s := fmt.Sprint(n)

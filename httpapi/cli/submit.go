@@ -56,7 +56,7 @@ func submissionText(p *page, s *rest.Submission) {
 		p.printf(" (counted before, at %s)", when(&s.At))
 	}
 	if s.Verdict == "correct" {
-		p.printf(": %s points", thousands(int(s.Points)))
+		p.printf(": %s", count(int(s.Points), "point"))
 		if !s.Ranked {
 			p.printf(", not ranked")
 		}
@@ -65,9 +65,9 @@ func submissionText(p *page, s *rest.Submission) {
 	if s.Reply != "" {
 		p.printf("%s\n", s.Reply)
 	}
-	p.printf("score %s, %d solves\n", thousands(int(s.Score)), s.Solves)
+	p.printf("score %s, %s\n", thousands(int(s.Score)), count(int(s.Solves), "solve"))
 	if s.AttemptsLeft != nil && s.Verdict == "incorrect" {
-		p.printf("%d attempts left\n", *s.AttemptsLeft)
+		p.printf("%s left\n", count(int(*s.AttemptsLeft), "attempt"))
 	}
 	if len(s.Unlocked) > 0 {
 		ids := make([]string, 0, len(s.Unlocked))

@@ -89,7 +89,7 @@ broke can be run again.`,
 				fmt.Fprintf(a.Stderr, "%s: %s\n", args[1], printable(p))
 			}
 			if len(problems) > 0 {
-				return fsm.Errorf(fsm.Invalid, "%s: %d bad lines; no team was registered", args[1], len(problems))
+				return fsm.Errorf(fsm.Invalid, "%s has %s; no team was registered", args[1], count(len(problems), "bad line"))
 			}
 			return a.importTeams(ctx, c, fsm.HuntID(args[0]), teams)
 		}),
@@ -181,7 +181,7 @@ func teamText(p *page, t *rest.Team) {
 	if t.Rank > 0 {
 		rank = "rank " + thousands(t.Rank)
 	}
-	p.printf("score   %s with %d solves, %s\n", thousands(int(t.Score)), t.Solves, rank)
+	p.printf("score   %s with %s, %s\n", thousands(int(t.Score)), count(int(t.Solves), "solve"), rank)
 	p.printf("team    %s, %s, since %s\n", t.Kind, t.Status, when(&t.Created))
 	if t.Division != "" {
 		p.printf("plays   in division %s\n", t.Division)

@@ -44,7 +44,7 @@ func parseTeams(data []byte) (teams []rest.NewTeam, problems []string) {
 			continue
 		}
 		if len(cells) != columns {
-			bad("%d columns where the header has %d", len(cells), columns)
+			bad("%s where the header has %d", count(len(cells), "column"), columns)
 			continue
 		}
 		t := rest.NewTeam{ID: fsm.TeamID(cells[team]), Name: cells[name]}
