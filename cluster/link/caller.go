@@ -37,24 +37,18 @@ type callConn struct {
 	done   chan struct{} // closed by fail
 
 	mu      sync.Mutex
-	waiting map[uint64]*call // by id; nil: the connection failed
+	waiting map[uint64]chan<- answer // by id; nil: the connection failed
 	lastID  uint64
 }
 
-// call is one that waits. Whoever removes it from waiting, and nobody else,
-// owns the right to send its answer, exactly once.
-type call struct{ answer chan answer }
-
-// answer is what a call gets. broken: the connection failed with err, and the
-// verdict depends on whether the request had been sent.
+// answer is what a call gets, exactly once, from whoever removes its channel from
+// waiting; the channel has room for it. broken: the connection failed with err,
+// and the verdict depends on whether the request had been sent.
 type answer struct {
 	body   []byte
 	err    error
 	broken bool
 }
-
-// callPool saves the channel of every call: an answered call's is empty again.
-var callPool = sync.Pool{New: func() any { return &call{answer: make(chan answer, 1)} }}
 
 func newCallConn(p *peer, tc *tls.Conn, t *tracked) *callConn {
 	return &callConn{
@@ -65,7 +59,7 @@ func newCallConn(p *peer, tc *tls.Conn, t *tracked) *callConn {
 		out:     outbox{conn: tc},
 		kick:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
-		waiting: map[uint64]*call{},
+		waiting: map[uint64]chan<- answer{},
 	}
 }
 
@@ -87,36 +81,28 @@ func (c *callConn) call(ctx context.Context, kind uint8, group uint32, body []by
 	if err := ctx.Err(); err != nil {
 		return nil, unsent(err)
 	}
-	w := callPool.Get().(*call)
-	id, err := c.register(w)
+	answered := make(chan answer, 1)
+	id, err := c.register(answered)
 	if err != nil {
-		callPool.Put(w)
 		return nil, unsent(err)
 	}
 	h.id = id
 	at, first, err := c.out.put(ctx, h, body)
 	if err != nil {
-		if !c.take(id) {
-			<-w.answer // fail was quicker, and is about to answer
-		}
-		callPool.Put(w)
+		c.remove(id)
 		return nil, unsent(err)
 	}
 	if first {
 		c.kick <- struct{}{}
 	}
 	select {
-	case a := <-w.answer:
-		callPool.Put(w)
+	case a := <-answered:
 		return c.verdict(a, at)
 	case <-ctx.Done():
 	}
-	if !c.take(id) {
-		a := <-w.answer // it is being answered at this moment
-		callPool.Put(w)
-		return c.verdict(a, at)
+	if c.remove(id) == nil { // it is being answered at this moment
+		return c.verdict(<-answered, at)
 	}
-	callPool.Put(w)
 	c.control(header{typ: typeCancel, id: id})
 	return nil, lost(ctx.Err())
 }
@@ -133,8 +119,8 @@ func (c *callConn) verdict(a answer, at uint64) ([]byte, error) {
 	}
 }
 
-// register makes w wait under a new id.
-func (c *callConn) register(w *call) (id uint64, err error) {
+// register makes a call wait under a new id.
+func (c *callConn) register(answered chan<- answer) (id uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -144,21 +130,17 @@ func (c *callConn) register(w *call) (id uint64, err error) {
 		return 0, errBusy
 	}
 	c.lastID++
-	c.waiting[c.lastID] = w
+	c.waiting[c.lastID] = answered
 	return c.lastID, nil
 }
 
-// take removes a call that its caller gives up. False: its answer is on the way.
-func (c *callConn) take(id uint64) bool {
-	return c.remove(id) != nil
-}
-
-func (c *callConn) remove(id uint64) *call {
+// remove takes a call out of waiting. nil: somebody else did, or its caller.
+func (c *callConn) remove(id uint64) chan<- answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.waiting[id]
+	answered := c.waiting[id]
 	delete(c.waiting, id)
-	return w
+	return answered
 }
 
 // read delivers answers until the connection fails.
@@ -183,8 +165,8 @@ func (c *callConn) read() error {
 		if err != nil {
 			return err
 		}
-		if w := c.remove(h.id); w != nil { // else its caller gave up
-			w.answer <- a
+		if answered := c.remove(h.id); answered != nil { // else its caller gave up
+			answered <- a
 		}
 	}
 }
@@ -231,7 +213,7 @@ func (c *callConn) fail(cause error) {
 	// Before the calls learn of it: one that tries again must not meet this
 	// connection.
 	c.peer.broken(c, cause)
-	for _, w := range waiting {
-		w.answer <- answer{err: cause, broken: true}
+	for _, answered := range waiting {
+		answered <- answer{err: cause, broken: true}
 	}
 }

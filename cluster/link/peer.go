@@ -109,9 +109,10 @@ func (p *peer) broken(c *callConn, cause error) {
 	p.mu.Lock()
 	if p.conn == c {
 		p.conn = nil
-		p.failures = 0
 		if time.Since(c.opened) < shortLived {
 			p.failed(cause)
+		} else {
+			p.failures = 0
 		}
 	}
 	p.mu.Unlock()

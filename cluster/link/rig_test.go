@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,8 +55,23 @@ func (n *tcpNet) dial(ctx context.Context, addr string) (net.Conn, error) {
 // memNet is a network of net.Pipe: all its blocking is on channels, so it works
 // in a synctest bubble, where a socket would stop the clock.
 type memNet struct {
+	hole atomic.Bool // what is written arrives nowhere
+
 	mu  sync.Mutex
 	lns map[string]*memListener
+}
+
+// memConn is one end of a connection that falls silent while the net has a hole.
+type memConn struct {
+	net.Conn
+	net *memNet
+}
+
+func (c memConn) Write(b []byte) (int, error) {
+	if c.net.hole.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
 
 func newMemNet() *memNet { return &memNet{lns: map[string]*memListener{}} }
@@ -102,8 +118,8 @@ func (n *memNet) dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	near, far := net.Pipe()
 	select {
-	case l.accepted <- far:
-		return near, nil
+	case l.accepted <- memConn{far, n}:
+		return memConn{near, n}, nil
 	case <-l.done:
 		return nil, errUnreachable
 	case <-ctx.Done():
