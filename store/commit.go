@@ -93,10 +93,10 @@ func (l *Logs) take() []*request {
 // so that in a test, where a fatal error ends only the writer's goroutine,
 // nobody waits for ever.
 func (l *Logs) release(batch []*request, writer *request) {
+	if l.dir.dead.Load() {
+		refuse(batch)
+	}
 	for _, r := range batch {
-		if l.dir.dead.Load() {
-			r.err = errClosed
-		}
 		if r != writer {
 			r.wake <- false
 		}
@@ -110,9 +110,16 @@ func (l *Logs) release(batch []*request, writer *request) {
 	l.writing = false
 }
 
+func refuse(batch []*request) {
+	for _, r := range batch {
+		r.err = errClosed
+	}
+}
+
 // write carries a batch out in one transaction. An error of the disk is fatal.
 func (l *Logs) write(batch []*request) {
 	if l.dir.dead.Load() {
+		refuse(batch)
 		return
 	}
 	defer l.dir.watch.end(l.dir.watch.begin(opLogWrite))
@@ -123,9 +130,7 @@ func (l *Logs) write(batch []*request) {
 	})
 	switch {
 	case errors.Is(err, errClosed):
-		for _, r := range batch {
-			r.err = errClosed
-		}
+		refuse(batch)
 	case err != nil:
 		l.dir.fail(fmt.Errorf("write the partitions' log: %w", err))
 	}

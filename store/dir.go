@@ -141,38 +141,48 @@ func lockDir(path string) (*os.File, error) {
 // knows, and removes what a crash has left half done.
 func prepare(path string) error {
 	version, err := readSealed(filepath.Join(path, versionFile))
-	switch {
-	case err == nil:
-		if err := checkFormat(string(version)); err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return furnishEmpty(path)
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkFormat(string(version)); err != nil {
+		return err
+	}
+	for _, sub := range subdirectories {
+		if info, err := os.Stat(filepath.Join(path, sub)); err != nil || !info.IsDir() {
+			return damagedf("the data directory", "its directory %s is missing", sub)
+		}
+	}
+	for _, sub := range append([]string{"."}, subdirectories...) {
+		if err := removeTemporaries(filepath.Join(path, sub)); err != nil {
 			return err
 		}
-	case errors.Is(err, fs.ErrNotExist):
-		if err := checkEmpty(path); err != nil {
-			return err
-		}
-	default:
+	}
+	return nil
+}
+
+var subdirectories = []string{filesDir, snapshotsDir, quarantineDir}
+
+// furnishEmpty makes a data directory of an empty directory. VERSION comes last: a
+// directory that has it has everything else.
+func furnishEmpty(path string) error {
+	if err := checkEmpty(path); err != nil {
 		return err
 	}
 	if err := os.Chmod(path, 0o700); err != nil { // it will hold private keys
 		return err
 	}
-	for _, sub := range []string{filesDir, snapshotsDir, quarantineDir} {
+	for _, sub := range subdirectories {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
 			return err
 		}
 	}
-	for _, sub := range []string{".", filesDir, snapshotsDir} {
-		if err := removeTemporaries(filepath.Join(path, sub)); err != nil {
-			return err
-		}
+	if err := writeSealed(filepath.Join(path, versionFile), []byte(strconv.Itoa(Format)+"\n")); err != nil {
+		return err
 	}
-	if version == nil {
-		// Last: a directory with a VERSION has everything else.
-		if err := writeSealed(filepath.Join(path, versionFile), []byte(strconv.Itoa(Format)+"\n")); err != nil {
-			return err
-		}
-	}
-	return errors.Join(syncDir(path), syncDir(filepath.Dir(filepath.Clean(path))))
+	return syncDir(filepath.Dir(filepath.Clean(path)))
 }
 
 func checkFormat(version string) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,10 +67,14 @@ func (d *Dir) Snapshots(name string) (*Snapshots, error) {
 }
 
 func (s *Snapshots) prepare() error {
-	if err := os.MkdirAll(s.path, 0o700); err != nil {
-		return err
+	err := os.Mkdir(s.path, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		err = removeTemporaries(s.path)
+	case err == nil:
+		err = syncDir(filepath.Dir(s.path))
 	}
-	if err := errors.Join(removeTemporaries(s.path), syncDir(filepath.Dir(s.path))); err != nil {
+	if err != nil {
 		return err
 	}
 	ids, err := s.ids()
