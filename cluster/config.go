@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"time"
 
 	"cairn/cluster/group"
+	"cairn/cluster/link"
 	"cairn/store"
 )
 
@@ -14,8 +16,10 @@ import (
 type Config struct {
 	// Dir is the open data directory. The node does not close it.
 	Dir *store.Dir
-	// Listener accepts other nodes; the node closes it.
+	// Listener accepts other nodes; the node closes it. Dial opens connections to
+	// them; nil is TCP.
 	Listener net.Listener
+	Dial     link.Dialer
 	// Advertise is the host:port under which other nodes reach Listener, HTTP
 	// that under which clients reach the API.
 	Advertise, HTTP string
@@ -62,6 +66,11 @@ const (
 func (c Config) WithDefaults() Config {
 	if c.Timing == (group.Timing{}) {
 		c.Timing = group.DefaultTiming
+	}
+	if c.Dial == nil {
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+		}
 	}
 	if c.InFlight == 0 {
 		c.InFlight = DefaultInFlight

@@ -60,7 +60,7 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	}
 	for attempt := 0; ; attempt++ {
 		addr := n.conf.Join[attempt%len(n.conf.Join)]
-		raw, err := link.Join(ctx, addr, fingerprint, req)
+		raw, err := link.JoinOver(ctx, n.conf.Dial, addr, fingerprint, req)
 		if err == nil {
 			return id, n.admitted(id, raw)
 		}

@@ -89,7 +89,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	n.reports = newReports(n)
 	n.replicas = newReplicas(n)
 	if n.link, err = link.New(link.Config{
-		Credentials: n.id.credentials(), Listener: n.conf.Listener, Resolve: n.book.resolve,
+		Credentials: n.id.credentials(), Listener: n.conf.Listener, Dial: n.conf.Dial, Resolve: n.book.resolve,
 		Handle: n.handle, HandleStream: n.handleStream, Join: n.handleJoin, Member: n.book.member,
 		Events: n.linkEvents(),
 	}); err != nil {

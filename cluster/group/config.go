@@ -84,8 +84,5 @@ func (c Config) raft() *raft.Config {
 	rc.ShutdownOnRemove = false // the node decides, once it has seen the committed configuration
 	rc.NoLegacyTelemetry = true
 	rc.Logger = newRaftLogger(c.Logger.With("group", c.Name))
-	if _, ok := c.Logs.(raft.CommitTrackingLogStore); ok {
-		rc.RestoreCommittedLogs = true
-	}
 	return rc
 }

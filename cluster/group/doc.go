@@ -14,7 +14,7 @@
 // hashicorp/raft knows only single groups: each group is a raft.Raft of its own,
 // while the connection and the disk are shared.
 //
-// Three of the library's traps are closed here, each with a test:
+// Four of the library's traps are closed here, each with a test:
 //
 //   - Heartbeats are never handled beside the main loop (its issue 695 loses
 //     acknowledged entries that way): Transport ignores SetHeartbeatHandler.
@@ -23,6 +23,10 @@
 //   - A follower that was unreachable for long would be left alone for up to ten
 //     seconds after its return (exponential backoff): an append to a node that
 //     cannot be reached waits inside the transport until it can.
+//   - Committed entries are not restored before the start (RestoreCommittedLogs of
+//     v1.8.0): it skips configuration entries among them, so that a restarted
+//     voter knows no peers and can neither vote nor lead, and it blocks for ever
+//     on more entries than its queue holds.
 //
 // Reads never use VerifyLeader, which counts acknowledgements of messages sent
 // before the call: they ride the log, see [Queue].

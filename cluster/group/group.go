@@ -122,6 +122,9 @@ func (g *Group) watch(ctx context.Context, seen <-chan raft.Observation) {
 		g.wedged.Store(0)
 		if leads {
 			g.trans.peers.forget()
+		} else {
+			// As a leader it had everything committed, up to a lease ago at worst.
+			g.trans.peers.heard(g.Commit(), fsm.TimeOf(time.Now()))
 		}
 		if g.conf.OnLeader != nil {
 			g.conf.OnLeader(leads)

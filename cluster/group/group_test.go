@@ -197,3 +197,30 @@ func encodeTimeoutNow(t *Transport, to fsm.Replica) []byte {
 	envelope{to: to.String(), from: t.local.String()}.append(&w)
 	return w.B
 }
+
+// TestRestartKeepsConfiguration stops all three replicas without a snapshot and
+// starts two of them: they must still know each other and elect a leader.
+func TestRestartKeepsConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		all := w.three(t)
+		for range 20 {
+			all[0].group.Propose(number(1))
+		}
+		time.Sleep(2 * time.Second) // the followers learn what is committed
+		closeAll(t, all)
+		two := all[1:]
+		for _, m := range two {
+			m.sums = &counter{}
+			w.start(t, m)
+		}
+		defer closeAll(t, two)
+		w.mu.Lock()
+		delete(w.nodes, all[0].node)
+		w.mu.Unlock()
+		until(t, func() bool { return leaderOf(two, nil) != nil })
+		if _, sum, err := leaderOf(two, nil).group.Propose(number(1)); err != nil || sum != uint64(21) {
+			t.Errorf("after the restart: %v, %v", sum, err)
+		}
+	})
+}

@@ -172,7 +172,7 @@ type member struct {
 	node  fsm.NodeID
 	group *Group
 	sums  *counter
-	logs  *raft.InmemStore
+	logs  *raft.InmemCommitTrackingStore // offers what Open must not use
 	snaps *raft.InmemSnapshotStore
 }
 
@@ -196,7 +196,7 @@ func (w *world) start(t *testing.T, m *member) {
 func newMember(n int) *member {
 	return &member{
 		node: fsm.NodeID(fmt.Sprintf("n%d", n)), sums: &counter{},
-		logs: raft.NewInmemStore(), snaps: raft.NewInmemSnapshotStore(),
+		logs: raft.NewInmemCommitTrackingStore(), snaps: raft.NewInmemSnapshotStore(),
 	}
 }
 

@@ -1,0 +1,265 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/partition"
+	"cairn/store"
+)
+
+// sim is a cluster of whole nodes, with real data directories, on a network in
+// memory. It runs in a synctest bubble: elections take no time.
+type sim struct {
+	t     *testing.T
+	net   *memNet
+	nodes []*simNode
+	told  Founded
+}
+
+// simNode is one node and what survives its crash.
+type simNode struct {
+	name string
+	data string
+	dir  *store.Dir
+	node *Node
+}
+
+const simPartitions = 4
+
+// newSim founds a cluster of n nodes and waits until it is at rest.
+func newSim(t *testing.T, n int) *sim {
+	t.Helper()
+	s := &sim{t: t, net: &memNet{listeners: map[string]*memListener{}, cut: map[[2]string]bool{}}}
+	for i := range n {
+		s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i), data: filepath.Join(t.TempDir(), "data")})
+		s.start(i)
+	}
+	s.settle()
+	return s
+}
+
+// start starts node i: the first founds, the others join through it.
+func (s *sim) start(i int) {
+	s.t.Helper()
+	if err := s.tryStart(i); err != nil {
+		s.t.Fatalf("start %s: %v", s.nodes[i].name, err)
+	}
+}
+
+func (s *sim) tryStart(i int) error {
+	sn := s.nodes[i]
+	var err error
+	if sn.dir, err = store.Open(sn.data, store.Options{OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) }}); err != nil {
+		return err
+	}
+	conf := Config{
+		Dir: sn.dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
+		Name: sn.name, Version: "test", Partitions: simPartitions, Logger: slog.New(slog.DiscardHandler),
+		Fatal: func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) },
+	}
+	if testing.Verbose() {
+		conf.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if i > 0 {
+		conf.Join, conf.JoinToken = []string{s.nodes[0].name}, s.told.JoinToken
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	sn.node, err = Open(ctx, conf, func(f Founded) error { s.told = f; return nil })
+	if err != nil {
+		sn.dir.Close()
+		sn.dir = nil
+	}
+	return err
+}
+
+// crash ends node i without handing anything over. (Its files see everything
+// that was written: what a power cut takes is the store's tests' matter.)
+func (s *sim) crash(i int) {
+	s.t.Helper()
+	sn := s.nodes[i]
+	sn.node.stop()
+	if err := sn.dir.Close(); err != nil {
+		s.t.Error(err)
+	}
+	sn.node, sn.dir = nil, nil
+}
+
+func (s *sim) close() {
+	for i, sn := range s.nodes {
+		if sn.node != nil {
+			s.crash(i)
+		}
+	}
+}
+
+// settle waits until every partition is as the table wishes.
+func (s *sim) settle() {
+	s.t.Helper()
+	s.until("every partition is as wished", func() bool {
+		for _, sn := range s.nodes {
+			if sn.node == nil {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+			v, err := sn.node.View(ctx)
+			cancel()
+			if err != nil || len(v.Nodes) != len(s.nodes) {
+				return false
+			}
+			for _, p := range v.Partitions {
+				if p.State != "ok" || len(p.Members) != min(3, len(s.nodes)) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// until polls a condition, in virtual time.
+func (s *sim) until(what string, cond func() bool) {
+	s.t.Helper()
+	for range 1200 {
+		if cond() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.t.Fatalf("within two minutes it did not come true that %s", what)
+}
+
+// live returns a running node, a different one at each call.
+func (s *sim) live(i int) *Node {
+	for {
+		if n := s.nodes[i%len(s.nodes)].node; n != nil {
+			return n
+		}
+		i++
+	}
+}
+
+const simHunt = `{"id":"h","title":"H","clues":[
+ {"id":"a","title":"A","points":5,"answers":["yes"],"attempts":{"limit":3}},
+ {"id":"b","title":"B","points":7,"answers":["yes"],"unlock":{"solved":"a"}}]}`
+
+// create makes the hunt and returns it with its teams t0..
+func (s *sim) create(teams int) HuntRef {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	info, _, err := s.live(0).CreateHunt(ctx, []byte(simHunt))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h := HuntRef{info.ID, info.Incarnation}
+	for i := range teams {
+		_, _, err := s.live(i).CreateTeam(ctx, &partition.CreateTeam{
+			Hunt: h.ID, Incarnation: h.Incarnation, Team: team(i), Name: "T", Key: "create",
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func team(i int) fsm.TeamID { return fsm.TeamID(fmt.Sprintf("t%d", i)) }
+
+// submit sends one answer through node i.
+func (s *sim) submit(i int, h HuntRef, t fsm.TeamID, clue, answer, key string) (*partition.Submission, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	return s.live(i).Submit(ctx, Submission{Hunt: h, Team: t, Clue: fsm.ClueID(clue), Answer: answer, Key: key})
+}
+
+// memNet is a network of net.Pipe connections with directed cuts: all its
+// blocking is on channels, so it works inside a bubble.
+type memNet struct {
+	mu        sync.Mutex
+	listeners map[string]*memListener
+	cut       map[[2]string]bool
+	conns     []memConn
+}
+
+type memConn struct {
+	from, to string
+	near     net.Conn
+}
+
+type memListener struct {
+	name string
+	in   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+type memAddr string
+
+func (a memAddr) Network() string { return "mem" }
+func (a memAddr) String() string  { return string(a) }
+
+func (m *memNet) listen(name string) net.Listener {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := &memListener{name: name, in: make(chan net.Conn), done: make(chan struct{})}
+	m.listeners[name] = l
+	return l
+}
+
+func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, to string) (net.Conn, error) {
+		m.mu.Lock()
+		l, cut := m.listeners[to], m.cut[[2]string{from, to}]
+		m.mu.Unlock()
+		if l == nil || cut {
+			return nil, errors.New("connection refused")
+		}
+		near, far := net.Pipe()
+		select {
+		case l.in <- far:
+		case <-l.done:
+			return nil, errors.New("connection refused")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.conns = append(m.conns, memConn{from, to, near})
+		return near, nil
+	}
+}
+
+// isolate cuts a node off, connections included, or lets it back.
+func (m *memNet) isolate(name string, cut bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for other := range m.listeners {
+		m.cut[[2]string{name, other}], m.cut[[2]string{other, name}] = cut, cut
+	}
+	for _, c := range m.conns {
+		if cut && (c.from == name || c.to == name) {
+			c.near.Close()
+		}
+	}
+}
+
+func (l *memListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.in:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+func (l *memListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *memListener) Addr() net.Addr { return memAddr(l.name) }
