@@ -208,7 +208,7 @@ func TestBitFlips(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	places := 200
 	if *long {
-		places = 20_000
+		places = 5_000
 	}
 	damage := func(name string, files []string, change func(testing.TB, *rand.Rand, []byte) int) {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,16 @@ import (
 // long runs the suites that take minutes: go test ./store -long.
 var long = flag.Bool("long", false, "run the long suites too")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// child is the main function of a child process, where crash tests are possible;
+// it says whether this is one.
+var child = func() bool { return false }
+
+func TestMain(m *testing.M) {
+	if child() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
