@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"cairn/cluster/group"
 	"cairn/fsm"
@@ -60,7 +61,12 @@ type control struct {
 
 	syncMu sync.Mutex
 	sync   *syncRound // the round that the next caller of catchUp joins
+	asked  time.Time  // when the last round asked
 }
+
+// syncGap bounds how often this node asks: every question is an entry in the
+// controller's log, and all who come within the gap share one.
+const syncGap = 10 * time.Millisecond
 
 // syncRound is one question to the controller's leader, shared by all who asked
 // before it was sent.
@@ -166,7 +172,13 @@ func (c *control) runSync(round *syncRound) {
 	ctx, cancel := context.WithTimeout(c.node.ctx, syncTimeout)
 	defer cancel()
 	c.syncMu.Lock()
-	c.sync = nil
+	wait := time.Until(c.asked.Add(syncGap))
+	c.syncMu.Unlock()
+	if wait > 0 {
+		time.Sleep(wait) // others join this round meanwhile
+	}
+	c.syncMu.Lock()
+	c.sync, c.asked = nil, time.Now()
 	c.syncMu.Unlock()
 	var index uint64
 	round.err = c.node.router.toController(ctx, call{

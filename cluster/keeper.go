@@ -20,6 +20,7 @@ const keepEvery = time.Second
 func (n *Node) keep() {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
+	compared := false
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -31,8 +32,31 @@ func (n *Node) keep() {
 		if !st.Founded() || n.stopping.Load() {
 			continue
 		}
+		if !compared {
+			n.compareSettings(st)
+			compared = true
+		}
 		n.keepMembers(st)
 		n.keepReplicas(st)
+	}
+}
+
+// compareSettings warns of flags that ask for something else than the cluster
+// was founded with: they change nothing.
+func (n *Node) compareSettings(st *controller.State) {
+	warn := func(flag string, asked, is any) {
+		n.log.Warn("a setting of the cluster was fixed at its founding; the flag is ignored", "flag", flag, "asked", asked, "is", is)
+	}
+	if p := n.conf.Partitions; p != 0 && p != len(st.Partitions()) {
+		warn("--partitions", p, len(st.Partitions()))
+	}
+	for flag, pair := range map[string][2]time.Duration{
+		"--node-timeout":   {n.conf.NodeTimeout, time.Duration(st.Settings().NodeTimeout) * time.Microsecond},
+		"--reassign-after": {n.conf.ReassignAfter, time.Duration(st.Settings().ReassignAfter) * time.Microsecond},
+	} {
+		if pair[0] != 0 && pair[0] != pair[1] {
+			warn(flag, pair[0], pair[1])
+		}
 	}
 }
 

@@ -46,8 +46,9 @@ type Node struct {
 
 	disk diskProbe
 
-	handMu sync.Mutex
-	handed map[uint32]time.Time // when each group was last handed over, see mayTransfer
+	handMu    sync.Mutex
+	handedAny time.Time            // when this node last handed a group over, see mayTransfer
+	handed    map[uint32]time.Time // and each of them
 }
 
 // Founded is what founding a cluster yields: the only time the tokens are told.
@@ -146,7 +147,7 @@ func (n *Node) openControl(ctx context.Context) error {
 		ID: controllerGroup, Name: "controller", Replica: n.id.replica(), Machine: c.machine,
 		Logs: st, Stable: st, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
 		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
-		OnLeader:     func(leads bool) { n.conf.Events.LeaderChanged("controller", leads); n.pokeMoved() },
+		OnLeader:     func(leads bool) { n.leaderChanged("controller", leads); n.pokeMoved() },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook("controller", d) },
 	})
 	if err != nil {
@@ -157,6 +158,11 @@ func (n *Node) openControl(ctx context.Context) error {
 		return c.group.Bootstrap()
 	}
 	return nil
+}
+
+func (n *Node) leaderChanged(group string, leads bool) {
+	n.log.Info("leadership changed", "group", group, "leads", leads)
+	n.conf.Events.LeaderChanged(group, leads)
 }
 
 func (n *Node) pokeMoved() {

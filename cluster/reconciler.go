@@ -14,10 +14,11 @@ import (
 
 const (
 	reconcileEvery = 500 * time.Millisecond
-	aliveFor       = 3 * time.Second  // a follower that answered so recently is alive
-	steadyFor      = 10 * time.Second // leadership goes to a follower that has answered for so long
-	closeBehind    = 64               // entries behind the leader that count as caught up
-	transferPause  = 5 * time.Second  // between two attempts to hand one group over
+	aliveFor       = 3 * time.Second        // a follower that answered so recently is alive
+	steadyFor      = 10 * time.Second       // leadership goes to a follower that has answered for so long
+	closeBehind    = 64                     // entries behind the leader that count as caught up
+	transferPause  = 10 * time.Second       // between two attempts to hand one group over
+	transferGap    = 200 * time.Millisecond // between any two hand-overs of this node
 )
 
 // reconcile brings every group that this node leads closer to what is wished,
@@ -97,7 +98,7 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	case placement.Remove:
 		err = g.Remove(s.Replica, view.ConfigIndex)
 	case placement.Transfer:
-		if !n.mayTransfer(g) {
+		if !n.mayTransfer(g.ID()) {
 			return false
 		}
 		err = g.TransferTo(s.Replica)
@@ -112,14 +113,16 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	return s.Action != placement.Transfer
 }
 
-// mayTransfer spaces the attempts to hand a group over.
-func (n *Node) mayTransfer(g *group.Group) bool {
+// mayTransfer spaces hand-overs: one at a time for this node, so that its
+// partitions do not all pause at once, and one group not again and again.
+func (n *Node) mayTransfer(g uint32) bool {
 	n.handMu.Lock()
 	defer n.handMu.Unlock()
-	if time.Since(n.handed[g.ID()]) < transferPause {
+	now := time.Now()
+	if now.Sub(n.handedAny) < transferGap || now.Sub(n.handed[g]) < transferPause {
 		return false
 	}
-	n.handed[g.ID()] = time.Now()
+	n.handedAny, n.handed[g] = now, now
 	return true
 }
 

@@ -205,7 +205,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
 		Logs: log, Stable: log, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
 		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
-		OnLeader:     func(leads bool) { n.conf.Events.LeaderChanged(gname, leads) },
+		OnLeader:     func(leads bool) { n.leaderChanged(gname, leads) },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
 	})
 	if err != nil {
