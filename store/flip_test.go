@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -129,28 +130,73 @@ func observe(path string) (parts map[string]string) {
 	note("register", fmt.Sprint(infos), err)
 	l, err := d.Logs()
 	note("logs", "", err)
-	if err == nil {
+	if err != nil {
+		if err := restartLogs(d); err != nil {
+			parts["logs"] = "it cannot begin anew: " + err.Error()
+		}
+	} else {
 		for _, info := range l.Groups() {
 			g, err := l.Open(info.Group, info.Replica)
 			part := fmt.Sprintf("group %d", info.Group)
-			if err != nil {
-				note(part, "", err)
+			if err == nil {
+				note(part, info.Replica+readLog(g), nil)
 				continue
 			}
-			note(part, info.Replica+readLog(g), nil)
+			note(part, "", err)
+			if err := replaceGroup(l, info.Group); err != nil {
+				parts[part] = "it cannot be replaced: " + err.Error()
+			}
 		}
 	}
 	c, err := d.OpenController("node.1")
-	if err != nil {
-		note("controller", "", err)
-	} else {
+	if err == nil {
 		note("controller", readLog(c), nil)
+	} else {
+		note("controller", "", err)
+		if err := restartController(d); err != nil {
+			parts["controller"] = "it cannot begin anew: " + err.Error()
+		}
 	}
 	for _, name := range []string{"controller", "p0007"} {
 		what, err := readSnapshots(d, name)
 		note("snapshots "+name, what, err)
 	}
 	return parts
+}
+
+// restartLogs does what a node does whose log is damaged: it begins anew.
+func restartLogs(d *Dir) error {
+	if _, err := d.QuarantineLogs(); err != nil {
+		return err
+	}
+	l, err := d.Logs()
+	if err != nil {
+		return err
+	}
+	return replaceGroup(l, 100)
+}
+
+func restartController(d *Dir) error {
+	if err := d.DropController(); err != nil {
+		return err
+	}
+	c, err := d.OpenController("node.2")
+	if err != nil {
+		return err
+	}
+	return c.StoreLogs(logEntries(1, 10, 1))
+}
+
+// replaceGroup puts a new replica in the place of a damaged one.
+func replaceGroup(l *Logs, group uint32) error {
+	if err := l.Quarantine(group); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	g, err := l.Create(group, "fresh.1")
+	if err != nil {
+		return err
+	}
+	return g.StoreLogs(logEntries(1, 10, 1))
 }
 
 // readLog tells everything that a log says.

@@ -297,12 +297,20 @@ func (l *Logs) erase(g *GroupLog) error {
 		}
 	}
 	return l.commit(&request{apply: func(t *txn) error {
-		if t.tx.Bucket(bucketName(g.group)) != nil {
-			t.check(t.tx.DeleteBucket(bucketName(g.group)))
-		}
+		t.removeRoot(bucketName(g.group))
 		t.staged[g] = nil
 		return nil
 	}})
+}
+
+// removeRoot deletes what stands under a name beside the records: a bucket, or a
+// key that damage made of one.
+func (t *txn) removeRoot(name []byte) {
+	if t.tx.Bucket(name) != nil {
+		t.check(t.tx.DeleteBucket(name))
+		return
+	}
+	t.check(t.tx.Cursor().Bucket().Delete(name))
 }
 
 func (l *Logs) group(group uint32) *GroupLog {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,6 +126,9 @@ func decodeSnapshotHeader(r io.Reader, id string, size int64) (*raft.SnapshotMet
 // openSnapshot opens a snapshot file and reads its header. The file stands at the
 // first byte of the content, which is at the offset returned.
 func openSnapshot(dir, id string) (f *os.File, meta *raft.SnapshotMeta, content int64, err error) {
+	if _, _, ok := parseSnapshotID(id + snapshotSuffix); !ok {
+		return nil, nil, 0, fmt.Errorf("store: %q names no snapshot: %w", id, fs.ErrNotExist)
+	}
 	f, err = os.Open(filepath.Join(dir, id+snapshotSuffix))
 	if err != nil {
 		return nil, nil, 0, err

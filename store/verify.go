@@ -125,8 +125,9 @@ func loadGroup(tx *bbolt.Tx, line line) (*state, error) {
 	return s, nil
 }
 
-// clean removes groups that the register does not have as live: a crash within
-// Create, Drop or Quarantine left them.
+// clean removes groups that the register does not have as live, which a crash
+// within Create, Drop or Quarantine left, and what damage left under names of no
+// group.
 func (l *Logs) clean() error {
 	for group, g := range l.groups {
 		if info, ok := l.register[group]; ok && !info.Quarantined {
@@ -138,5 +139,32 @@ func (l *Logs) clean() error {
 			return err
 		}
 	}
-	return nil
+	strays, err := l.strays()
+	if err != nil || len(strays) == 0 {
+		return err
+	}
+	l.dir.opts.Logger.Warn("removing buckets of no group", "count", len(strays))
+	return l.commit(&request{apply: func(t *txn) error {
+		for _, name := range strays {
+			t.removeRoot(name)
+		}
+		return nil
+	}})
+}
+
+// strays returns the names beside the records and the groups' buckets.
+func (l *Logs) strays() (names [][]byte, err error) {
+	known := map[string]bool{string(stateBucket): true}
+	for group := range l.groups {
+		known[string(bucketName(group))] = true
+	}
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+			if !known[string(name)] {
+				names = append(names, bytes.Clone(name))
+			}
+			return nil
+		})
+	})
+	return names, err
 }
