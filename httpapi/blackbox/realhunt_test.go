@@ -23,6 +23,10 @@ const (
 	// a node dies meanwhile.
 	playAtLeast = 60 * time.Second
 	minKills    = 10
+	// killsApart is how long all nodes run at least between two kills, longestDeath
+	// how long one lies dead at most.
+	killsApart   = 2 * time.Second
+	longestDeath = 1500 * time.Millisecond
 	// oddPage is a page size that divides nothing.
 	oddPage = 37
 	// readers is how many histories are read at once.
@@ -124,7 +128,7 @@ func (h *realHunt) replay(c *cluster, flags ...string) replayed {
 // until ctx ends. Every third time it is the node that leads the controller.
 // It returns how many were killed, and how many of them led it.
 func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand) (kills, leaders int) {
-	for wait(ctx, 1500*time.Millisecond+time.Duration(rng.Int64N(int64(1500*time.Millisecond)))) {
+	for wait(ctx, between(rng, killsApart, 2*killsApart)) {
 		i := rng.IntN(c.Nodes())
 		lead, err := c.controllerLeader(ctx)
 		if err == nil && rng.IntN(3) == 0 {
@@ -135,7 +139,7 @@ func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand) (kills, leaders
 		if err == nil && i == lead {
 			leaders++
 		}
-		wait(ctx, time.Duration(rng.Int64N(int64(1500*time.Millisecond))))
+		wait(ctx, between(rng, 0, longestDeath))
 		up, cancel := context.WithTimeout(context.WithoutCancel(ctx), startWithin)
 		err = c.Restart(up, i)
 		cancel()
@@ -145,6 +149,10 @@ func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand) (kills, leaders
 		}
 	}
 	return kills, leaders
+}
+
+func between(rng *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(rng.Int64N(int64(most-least)))
 }
 
 // controllerLeader is the node that leads the controller's group.
