@@ -117,9 +117,9 @@ func readSettings(path string, known map[string]bool) (map[string]setting, error
 
 // parseSettings is readSettings on the file's bytes; path is for messages.
 func parseSettings(path string, data []byte, known map[string]bool) (map[string]setting, error) {
-	file, err := parser.ParseBytes(data, 0)
+	file, err := parser.ParseBytes(data, 0) // refuses a key that comes twice
 	if err != nil {
-		return nil, fmt.Errorf("config %s is not YAML: %w", path, err)
+		return nil, fmt.Errorf("config %s: %w", path, err) // with line and column
 	}
 	out := map[string]setting{}
 	for i, doc := range file.Docs {
@@ -135,9 +135,6 @@ func parseSettings(path string, data []byte, known map[string]bool) (map[string]
 			origin := fmt.Sprintf("%s:%d", path, line(entry.Key))
 			if !known[name] {
 				return nil, fmt.Errorf("%s: unknown setting %q; settings are called like the long flags", origin, name)
-			}
-			if earlier, ok := out[name]; ok {
-				return nil, fmt.Errorf("%s: %q is set twice, first at %s", origin, name, earlier.origin)
 			}
 			value, ok := plain(entry.Value)
 			if !ok {
