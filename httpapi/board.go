@@ -118,7 +118,7 @@ func boardRequestOf(c *call, q url.Values) (*boardRequest, error) {
 	}
 	out := &boardRequest{query: BoardQuery{Division: q.Get("division"), Limit: p.size}, token: p.token}
 	if out.query.Division != "" {
-		if err := checkText("division", out.query.Division); err != nil {
+		if err := checkDivision(out.query.Division); err != nil {
 			return nil, err
 		}
 	}

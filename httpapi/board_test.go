@@ -63,7 +63,7 @@ func TestBoardIsAtMostASecondOld(t *testing.T) {
 		if !has(boardPath+"?page_size=7", "blue") || b.asked.Load() != 3 {
 			t.Error("another question got this one's answer")
 		}
-		time.Sleep(time.Second) // of the bubble's clock: it is the subject
+		<-time.After(time.Second) // of the bubble's clock: it is the subject
 		if !has(boardPath, "blue") || b.asked.Load() != 4 {
 			t.Error("the board is more than a second old")
 		}
@@ -105,7 +105,7 @@ func TestBoardIsMadeOnceForMany(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(500 * time.Millisecond) // of the bubble's clock: half of them have given up
+		<-time.After(500 * time.Millisecond) // of the bubble's clock: half of them have given up
 		close(release)
 		wg.Wait()
 		if b.asked.Load() != 1 || fine.Load() != 25 || gaveUp.Load() != 25 {

@@ -83,10 +83,7 @@ func (a *api) serve(rt *route) http.HandlerFunc {
 // run admits, authorizes and handles a request.
 func (a *api) run(c *call) error {
 	if !c.route.exempt {
-		gate := &a.requests
-		if c.route.stream {
-			gate = &a.streams
-		}
+		gate := a.gateOf(c.route)
 		if !gate.enter() {
 			return fsm.Errorf(fsm.Overloaded, "this node has %d requests of this kind in progress; try again, or another node", gate.limit)
 		}
@@ -103,6 +100,17 @@ func (a *api) run(c *call) error {
 		return err
 	}
 	return c.route.handle(a, c)
+}
+
+// gateOf returns the gate that a row's requests pass.
+func (a *api) gateOf(rt *route) *gate {
+	if _, ok := rt.in.(huntDocument); ok {
+		return &a.uploads
+	}
+	if rt.stream {
+		return &a.streams
+	}
+	return &a.requests
 }
 
 // finish answers with err, unless the answer has begun: then the connection is

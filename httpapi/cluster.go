@@ -53,7 +53,8 @@ type Play interface {
 	Team(ctx context.Context, h HuntRef, team fsm.TeamID, c Consistency) (*partition.Team, Freshness, error)
 	// Rank is the team's rank on its hunt's board given its place; 1 is best.
 	Rank(ctx context.Context, h HuntRef, key partition.RankKey) (int, error)
-	// Teams lists after a team id, in order of id, over all partitions.
+	// Teams lists after a team id, in order of id, over all partitions; limit is
+	// at most MaxPage+1, where the last row only tells that there are more.
 	Teams(ctx context.Context, h HuntRef, after fsm.TeamID, limit int, c Consistency) ([]partition.Team, Freshness, error)
 	// Submissions lists a team's history below a submission number (0: from the newest).
 	Submissions(ctx context.Context, h HuntRef, team fsm.TeamID, below uint32, limit int, c Consistency) ([]partition.Submission, Freshness, error)

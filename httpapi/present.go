@@ -144,3 +144,12 @@ func checkText(path, s string) error {
 	}
 	return nil
 }
+
+// checkDivision is checkText for a division, whose name is kept as short as an
+// id: every board of it carries the name.
+func checkDivision(s string) error {
+	if len(s) > fsm.MaxID {
+		return invalid("division", "has more than "+strconv.Itoa(fsm.MaxID)+" bytes")
+	}
+	return checkText("division", s)
+}

@@ -120,7 +120,7 @@ func fieldErrors(err error) []rest.FieldError {
 
 // writeError is the only place where an error becomes a response.
 func (a *api) writeError(c *call, err error) {
-	if c.r.Method == http.MethodGet && fsm.KindOf(err) == fsm.OutcomeUnknown {
+	if c.route.method == http.MethodGet && fsm.KindOf(err) == fsm.OutcomeUnknown {
 		// A read changes nothing, so nothing is unknown about it.
 		err = fsm.Errorf(fsm.Unavailable, "no answer in time; try again")
 	}

@@ -51,6 +51,9 @@ type Config struct {
 	// MaxStreams is how many streams may be in progress; more are Overloaded.
 	// Default 64.
 	MaxStreams int
+	// MaxUploads is how many hunts' documents may be in upload; more are
+	// Overloaded. Each may take MaxHuntBody of memory. Default 8.
+	MaxUploads int
 	// Window is how many lines of a stream may be read and not yet answered;
 	// the stream is read no further then. Default 1,024.
 	Window int
@@ -75,6 +78,9 @@ func (c Config) WithDefaults() Config {
 	if c.MaxStreams == 0 {
 		c.MaxStreams = 64
 	}
+	if c.MaxUploads == 0 {
+		c.MaxUploads = 8
+	}
 	if c.Window == 0 {
 		c.Window = 1024
 	}
@@ -86,8 +92,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Cluster == nil:
 		return errors.New("httpapi: a Cluster is required")
-	case c.MaxRequests < 1 || c.MaxStreams < 1 || c.Window < 1:
-		return errors.New("httpapi: MaxRequests, MaxStreams and Window must be positive")
+	case c.MaxRequests < 1 || c.MaxStreams < 1 || c.MaxUploads < 1 || c.Window < 1:
+		return errors.New("httpapi: MaxRequests, MaxStreams, MaxUploads and Window must be positive")
 	}
 	return nil
 }
@@ -100,6 +106,7 @@ type api struct {
 	boards    *boards
 	requests  gate
 	streams   gate
+	uploads   gate
 	requestID requestIDs
 	openAPI   func() []byte // made at the first request for it
 }
@@ -119,6 +126,7 @@ func New(cfg Config) http.Handler {
 		boards:    newBoards(),
 		requests:  gate{limit: int64(cfg.MaxRequests)},
 		streams:   gate{limit: int64(cfg.MaxStreams)},
+		uploads:   gate{limit: int64(cfg.MaxUploads)},
 		requestID: newRequestIDs(),
 		openAPI:   sync.OnceValue(func() []byte { return openAPI(table, cfg.Version) }),
 	}

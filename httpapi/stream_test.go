@@ -234,7 +234,8 @@ func TestBatchDeadline(t *testing.T) {
 		return nil
 	}
 	req := httptest.NewRequest("POST", "/v1/hunts/maze/submissions:batch", strings.NewReader(
-		batchLine("1", "red", "gate", "slow")+batchLine("2", "red", "gate", "slow")+batchLine("3", "red", "gate", "friend")))
+		batchLine("1", "red", "gate", "slow")+batchLine("2", "red", "gate", "slow")+batchLine("3", "red", "gate", "friend"),
+	))
 	req.Header.Set("Authorization", "Bearer "+apitest.Organizer)
 	req.Header.Set("Cairn-Timeout", "20ms")
 	w := httptest.NewRecorder()

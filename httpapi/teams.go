@@ -38,7 +38,7 @@ func newTeam(h HuntRef, by, key string, in *rest.NewTeam) (*partition.CreateTeam
 		return nil, err
 	}
 	if in.Division != "" {
-		if err := checkText("division", in.Division); err != nil {
+		if err := checkDivision(in.Division); err != nil {
 			return nil, err
 		}
 	}
@@ -249,11 +249,14 @@ func teamPatch(in *rest.TeamPatch) (cmd *partition.PatchTeam, err error) {
 			return nil, err
 		}
 	}
-	for path, s := range map[string]*string{"division": in.Division, "reason": &in.Reason} {
-		if s != nil && *s != "" {
-			if err := checkText(path, *s); err != nil {
-				return nil, err
-			}
+	if in.Division != nil && *in.Division != "" { // empty: of no division
+		if err := checkDivision(*in.Division); err != nil {
+			return nil, err
+		}
+	}
+	if in.Reason != "" {
+		if err := checkText("reason", in.Reason); err != nil {
+			return nil, err
 		}
 	}
 	if in.Kind != nil {

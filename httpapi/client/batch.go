@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,6 +114,7 @@ func (c *Client) streamTo(ctx context.Context, addr, path string, lines iter.Seq
 	}
 	scan := bufio.NewScanner(resp.Body)
 	scan.Buffer(make([]byte, ioBuf), maxLine)
+	scan.Split(wholeLines)
 	answered := int64(0)
 	for scan.Scan() {
 		if err := result(scan.Bytes()); err != nil {
@@ -127,6 +129,18 @@ func (c *Client) streamTo(ctx context.Context, addr, path string, lines iter.Seq
 		return lost(addr, fmt.Errorf("the stream ended after %d answers to %d lines", answered, n))
 	}
 	return nil
+}
+
+// wholeLines splits at line ends and leaves out what has none: a stream that
+// breaks in the middle of an answer gave no answer.
+func wholeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
 }
 
 // upload is a request's body made of lines. It starts to take lines at the

@@ -15,7 +15,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"cairn/cluster"
 	"cairn/fsm"
 	"cairn/httpapi"
 	"cairn/httpapi/apitest"
@@ -67,90 +66,108 @@ func nobody(t *testing.T) string {
 
 // TestEveryMethod plays a hunt through the client: each method reaches its route.
 func TestEveryMethod(t *testing.T) {
-	ctx := context.Background()
 	_, addr := node(t)
 	c := dial(t, addr)
-	check := func(what string, ok bool, err error) {
-		t.Helper()
-		if !ok || err != nil {
-			t.Errorf("%s: %v, %v", what, ok, err)
-		}
-	}
-	h, created, err := c.CreateHunt(ctx, []byte(maze))
-	check("CreateHunt", err == nil && created && h.ID == "maze", err)
-	_, created, err = c.CreateHunt(ctx, []byte(maze))
-	check("CreateHunt again", !created, err)
-	h, etag, err := c.Hunt(ctx, "maze")
-	check("Hunt", err == nil && h.Version == 1 && etag != "", err)
-	h, newTag, err := c.PutHunt(ctx, "maze", etag, []byte(strings.Replace(maze, `"points": 10`, `"points": 11`, 1)))
-	check("PutHunt", err == nil && h.Version == 2 && newTag != etag, err)
-	_, _, err = c.PutHunt(ctx, "maze", etag, []byte(maze))
-	check("PutHunt of a stale version", fsm.KindOf(err) == fsm.PreconditionFailed, nil)
-	h, err = c.SetHuntState(ctx, "maze", rest.HuntState{State: "open"})
-	check("SetHuntState", err == nil && h.State == "open", err)
-	hunts, err := c.Hunts(ctx, client.Page{})
-	check("Hunts", err == nil && len(hunts.Hunts) == 1, err)
+	playHunts(t, c)
+	playTeams(t, c)
+	playSubmissions(t, c)
+	playOperator(t, c)
+	ctx := context.Background()
+	check(t, "DeleteHunt", true, c.DeleteHunt(ctx, "maze"))
+	_, _, err := c.Hunt(ctx, "maze")
+	check(t, "Hunt that is gone", fsm.KindOf(err) == fsm.NotFound && strings.Contains(err.Error(), "maze"), nil)
+}
 
+func check(t *testing.T, what string, ok bool, err error) {
+	t.Helper()
+	if !ok || err != nil {
+		t.Errorf("%s: %v, %v", what, ok, err)
+	}
+}
+
+func playHunts(t *testing.T, c *client.Client) {
+	ctx := context.Background()
+	h, created, err := c.CreateHunt(ctx, []byte(maze))
+	check(t, "CreateHunt", err == nil && created && h.ID == "maze", err)
+	_, created, err = c.CreateHunt(ctx, []byte(maze))
+	check(t, "CreateHunt again", !created, err)
+	h, etag, err := c.Hunt(ctx, "maze")
+	check(t, "Hunt", err == nil && h.Version == 1 && etag != "", err)
+	h, newTag, err := c.PutHunt(ctx, "maze", etag, []byte(strings.Replace(maze, `"points": 10`, `"points": 11`, 1)))
+	check(t, "PutHunt", err == nil && h.Version == 2 && newTag != etag, err)
+	_, _, err = c.PutHunt(ctx, "maze", etag, []byte(maze))
+	check(t, "PutHunt of a stale version", fsm.KindOf(err) == fsm.PreconditionFailed, nil)
+	h, err = c.SetHuntState(ctx, "maze", rest.HuntState{State: "open"})
+	check(t, "SetHuntState", err == nil && h.State == "open", err)
+	hunts, err := c.Hunts(ctx, client.Page{})
+	check(t, "Hunts", err == nil && len(hunts.Hunts) == 1, err)
+}
+
+func playTeams(t *testing.T, c *client.Client) {
+	ctx := context.Background()
 	team, created, err := c.CreateTeam(ctx, "maze", rest.NewTeam{ID: "red", Name: "Red"}, "")
-	check("CreateTeam", err == nil && created && team.Token != "", err)
+	check(t, "CreateTeam", err == nil && created && team.Token != "", err)
 	var imported []rest.TeamLine
 	err = c.CreateTeams(ctx, "maze", values(rest.NewTeam{ID: "blue", Name: "Blue"}, rest.NewTeam{ID: "RED", Name: "?"}), func(l rest.TeamLine) error {
 		imported = append(imported, l)
 		return nil
 	})
-	check("CreateTeams", len(imported) == 2 && imported[0].Status == "created" && imported[1].Error != nil, err)
+	check(t, "CreateTeams", len(imported) == 2 && imported[0].Status == "created" && imported[1].Error != nil, err)
 	teams, err := c.Teams(ctx, "maze", client.Page{Size: 1})
-	check("Teams", err == nil && len(teams.Teams) == 1 && teams.NextPageToken != "", err)
+	check(t, "Teams", err == nil && len(teams.Teams) == 1 && teams.NextPageToken != "", err)
 	teams, err = c.Teams(ctx, "maze", client.Page{Size: 1, Token: teams.NextPageToken})
-	check("Teams, page 2", err == nil && teams.Teams[0].ID == "red" && teams.NextPageToken == "", err)
+	check(t, "Teams, page 2", err == nil && teams.Teams[0].ID == "red" && teams.NextPageToken == "", err)
 	name := "Crimson"
 	patched, err := c.PatchTeam(ctx, "maze", "red", rest.TeamPatch{Name: &name})
-	check("PatchTeam", err == nil && patched.Name == name, err)
+	check(t, "PatchTeam", err == nil && patched.Name == name, err)
 	rotated, err := c.RotateToken(ctx, "maze", "red", "r1")
-	check("RotateToken", err == nil && rotated.Token != team.Token, err)
+	check(t, "RotateToken", err == nil && rotated.Token != team.Token, err)
+}
 
+func playSubmissions(t *testing.T, c *client.Client) {
+	ctx := context.Background()
 	s, err := c.Submit(ctx, "maze", "red", rest.NewSubmission{Clue: "gate", Answer: "friend"}, "")
-	check("Submit", err == nil && s.Verdict == "correct" && s.Points == 11 && s.Key != "", err)
+	check(t, "Submit", err == nil && s.Verdict == "correct" && s.Points == 11 && s.Key != "", err)
 	again, err := c.Submit(ctx, "maze", "red", rest.NewSubmission{Clue: "gate", Answer: "friend"}, s.Key)
-	check("Submit again", err == nil && again.Replayed && again.Submission == s.Submission, err)
+	check(t, "Submit again", err == nil && again.Replayed && again.Submission == s.Submission, err)
 	history, err := c.Submissions(ctx, "maze", "red", client.Page{})
-	check("Submissions", err == nil && len(history.Submissions) == 1, err)
+	check(t, "Submissions", err == nil && len(history.Submissions) == 1, err)
 	one, err := c.Team(ctx, "maze", "red", true, client.Default)
-	check("Team", err == nil && one.Rank == 1 && len(one.Clues) == 2, err)
+	check(t, "Team", err == nil && one.Rank == 1 && len(one.Clues) == 2, err)
 	clues, err := c.Clues(ctx, "maze", "red", client.Stale)
-	check("Clues", err == nil && len(clues.Clues) == 2, err)
+	check(t, "Clues", err == nil && len(clues.Clues) == 2, err)
 	board, err := c.Leaderboard(ctx, "maze", "", client.Page{Consistency: client.Strong})
-	check("Leaderboard", err == nil && len(board.Leaderboard) == 1 && board.AsOf != nil, err)
+	check(t, "Leaderboard", err == nil && len(board.Leaderboard) == 1 && board.AsOf != nil, err)
 	board, err = c.Leaderboard(ctx, "maze", "juniors", client.Page{})
-	check("Leaderboard of a division", err == nil && len(board.Leaderboard) == 0, err)
+	check(t, "Leaderboard of a division", err == nil && len(board.Leaderboard) == 0, err)
 	stats, err := c.Stats(ctx, "maze", client.Strong)
-	check("Stats", err == nil && stats.Submissions["correct"] == 1, err)
+	check(t, "Stats", err == nil && stats.Submissions["correct"] == 1, err)
+}
 
+func playOperator(t *testing.T, c *client.Client) {
+	ctx := context.Background()
 	who, err := c.WhoAmI(ctx)
-	check("WhoAmI", err == nil && who.Role == "admin", err)
+	check(t, "WhoAmI", err == nil && who.Role == "admin", err)
 	routing, err := c.Routing(ctx)
-	check("Routing", err == nil && len(routing.Partitions) == 1, err)
+	check(t, "Routing", err == nil && len(routing.Partitions) == 1, err)
 	cl, err := c.Cluster(ctx)
-	check("Cluster", err == nil && cl.Hunts == 1, err)
+	check(t, "Cluster", err == nil && cl.Hunts == 1, err)
 	nodes, err := c.Nodes(ctx)
-	check("Nodes", err == nil && len(nodes.Nodes) == 1, err)
+	check(t, "Nodes", err == nil && len(nodes.Nodes) == 1, err)
 	parts, err := c.Partitions(ctx)
-	check("Partitions", err == nil && len(parts.Partitions) == 1, err)
+	check(t, "Partitions", err == nil && len(parts.Partitions) == 1, err)
 	snaps, err := c.Snapshots(ctx)
-	check("Snapshots", err == nil && len(snaps.Snapshots) == 1, err)
+	check(t, "Snapshots", err == nil && len(snaps.Snapshots) == 1, err)
 	tok, err := c.CreateToken(ctx, rest.NewToken{Role: "join"})
-	check("CreateToken", err == nil && tok.Secret != "" && tok.ExpiresAt != nil, err)
+	check(t, "CreateToken", err == nil && tok.Secret != "" && tok.ExpiresAt != nil, err)
 	toks, err := c.Tokens(ctx, client.Page{})
-	check("Tokens", err == nil && len(toks.Tokens) == 4, err)
-	check("RevokeToken", true, c.RevokeToken(ctx, tok.ID))
-	check("RevokeToken again", fsm.KindOf(c.RevokeToken(ctx, tok.ID)) == fsm.NotFound, nil)
+	check(t, "Tokens", err == nil && len(toks.Tokens) == 4, err)
+	check(t, "RevokeToken", true, c.RevokeToken(ctx, tok.ID))
+	check(t, "RevokeToken again", fsm.KindOf(c.RevokeToken(ctx, tok.ID)) == fsm.NotFound, nil)
 	text, err := c.Ready(ctx)
-	check("Ready", strings.Contains(text, "[+]disk ok"), err)
+	check(t, "Ready", strings.Contains(text, "[+]disk ok"), err)
 	_, err = c.Live(ctx)
-	check("Live", true, err)
-	check("DeleteHunt", true, c.DeleteHunt(ctx, "maze"))
-	_, _, err = c.Hunt(ctx, "maze")
-	check("Hunt that is gone", fsm.KindOf(err) == fsm.NotFound && strings.Contains(err.Error(), "maze"), nil)
+	check(t, "Live", true, err)
 }
 
 func values[T any](list ...T) iter.Seq[T] {
@@ -286,114 +303,6 @@ func TestHonoursAdviceAndContext(t *testing.T) {
 	if requests.Load() > 3 {
 		t.Errorf("%d requests in 40 ms", requests.Load())
 	}
-}
-
-func TestSubmitBatch(t *testing.T) {
-	ctx := context.Background()
-	fake, addr := node(t)
-	c := dial(t, nobody(t), addr)
-	if _, _, err := c.CreateHunt(ctx, []byte(maze)); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.CreateTeam(ctx, "maze", rest.NewTeam{ID: "red", Name: "Red"}, ""); err != nil {
-		t.Fatal(err)
-	}
-	const n = 2000
-	lines := func(yield func(rest.BatchLine) bool) {
-		for i := range n {
-			if !yield(rest.BatchLine{Key: fmt.Sprint(i), Team: "red", Clue: "gate", Answer: fmt.Sprintf("guess %d", i)}) {
-				return
-			}
-		}
-	}
-	t.Run("all", func(t *testing.T) {
-		got := 0
-		err := c.SubmitBatch(ctx, "maze", lines, func(r rest.BatchResult) error {
-			if r.Error != nil || r.LineKey != fmt.Sprint(got) {
-				t.Fatalf("answer %d: %+v", got, r)
-			}
-			got++
-			return nil
-		})
-		if got != n || err != nil {
-			t.Errorf("%d answers, %v", got, err)
-		}
-	})
-	t.Run("a conversation", func(t *testing.T) {
-		// Each line is sent only when the one before is answered: neither side
-		// may sit on a line.
-		answered := make(chan struct{}, 1)
-		answered <- struct{}{}
-		talk := func(yield func(rest.BatchLine) bool) {
-			for i := range 20 {
-				<-answered
-				if !yield(rest.BatchLine{Key: fmt.Sprint("c", i), Team: "red", Clue: "gate", Answer: "x"}) {
-					return
-				}
-			}
-		}
-		got := 0
-		err := c.SubmitBatch(ctx, "maze", talk, func(rest.BatchResult) error { got++; answered <- struct{}{}; return nil })
-		if got != 20 || err != nil {
-			t.Errorf("%d answers, %v", got, err)
-		}
-	})
-	t.Run("the caller has enough", func(t *testing.T) {
-		enough := errors.New("enough")
-		if err := c.SubmitBatch(ctx, "maze", lines, func(rest.BatchResult) error { return enough }); !errors.Is(err, enough) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("a stream refused", func(t *testing.T) {
-		if err := c.SubmitBatch(ctx, "nowhere", lines, func(rest.BatchResult) error { return nil }); fsm.KindOf(err) != fsm.NotFound {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("cancelled", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		err := c.SubmitBatch(ctx, "maze", lines, func(rest.BatchResult) error { cancel(); return nil })
-		if !errors.Is(err, context.Canceled) || !errors.Is(err, client.ErrLost) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("a node that dies", func(t *testing.T) {
-		ts := httptest.NewServer(httpapi.New(httpapi.Config{Cluster: fake}))
-		defer ts.Close()
-		dying := dial(t, ts.URL)
-		got := 0
-		err := dying.SubmitBatch(ctx, "maze", lines, func(rest.BatchResult) error {
-			if got++; got == 10 {
-				ts.CloseClientConnections()
-			}
-			return nil
-		})
-		if !errors.Is(err, client.ErrLost) || got == n {
-			t.Errorf("%d answers, %v", got, err)
-		}
-	})
-	t.Run("nobody", func(t *testing.T) {
-		taken := false
-		err := dial(t, nobody(t)).SubmitBatch(ctx, "maze", func(func(rest.BatchLine) bool) { taken = true }, nil)
-		if !errors.Is(err, client.ErrUnreachable) || taken {
-			t.Errorf("got %v; lines taken: %v", err, taken)
-		}
-	})
-	t.Run("refusals of lines", func(t *testing.T) {
-		fake.Before = func(context.Context, cluster.Submission) error {
-			return &fsm.Error{Kind: fsm.Overloaded, Msg: "full", After: 20 * time.Millisecond}
-		}
-		defer func() { fake.Before = nil }()
-		err := c.SubmitBatch(ctx, "maze", values(rest.BatchLine{Key: "z", Team: "red", Clue: "gate", Answer: "x"}), func(r rest.BatchResult) error {
-			if e := client.ProblemError(r.Error); e.Kind != fsm.Overloaded || e.Msg != "full" || e.After != 20*time.Millisecond {
-				t.Errorf("got %+v", e)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func TestAddresses(t *testing.T) {
