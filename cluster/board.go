@@ -16,7 +16,7 @@ import (
 func (n *Node) askAll(ctx context.Context, c Consistency, q query, take func(p fsm.PartitionID, r *wire.Reader)) (Freshness, error) {
 	var mu sync.Mutex
 	var fresh Freshness
-	err := n.allPartitions(func(p fsm.PartitionID) error {
+	err := n.allPartitions(ctx, func(p fsm.PartitionID) error {
 		one := q
 		one.read = func(r *wire.Reader) {
 			mu.Lock()

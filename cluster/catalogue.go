@@ -154,7 +154,7 @@ func (n *Node) ensure(ctx context.Context, h controller.Hunt, deleted bool) erro
 	w.Uvarint(uint64(h.Incarnation))
 	w.Uvarint(h.Version)
 	w.Bool(deleted)
-	err := n.allPartitions(func(p fsm.PartitionID) error {
+	err := n.allPartitions(ctx, func(p fsm.PartitionID) error {
 		return n.router.toPartition(ctx, p, call{
 			kind: kindEnsure, body: w.B,
 			local: func(ctx context.Context) error {

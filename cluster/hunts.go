@@ -157,11 +157,12 @@ func (n *Node) hunt(ctx context.Context, id fsm.HuntID, inc fsm.Incarnation) (*c
 }
 
 // allPartitions runs f for every partition at once and returns the first error.
-func (n *Node) allPartitions(f func(p fsm.PartitionID) error) error {
-	rows := n.control.state().Partitions()
-	if len(rows) == 0 {
-		return fsm.Errorf(fsm.Unavailable, "this node has not heard from the controller yet; try again")
+func (n *Node) allPartitions(ctx context.Context, f func(p fsm.PartitionID) error) error {
+	st, err := n.table(ctx)
+	if err != nil {
+		return err
 	}
+	rows := st.Partitions()
 	errs := make([]error, len(rows))
 	var all sync.WaitGroup
 	for i, row := range rows {

@@ -111,7 +111,7 @@ func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	keys, err := n.secrets()
+	keys, err := n.secrets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -149,13 +149,13 @@ func (n *Node) joinToken(ctx context.Context, presented string) (controller.Toke
 }
 
 // secrets opens the cluster's sealed secrets once.
-func (n *Node) secrets() (*secrets, error) {
+func (n *Node) secrets(ctx context.Context) (*secrets, error) {
 	if s := n.keys.Load(); s != nil {
 		return s, nil
 	}
-	st := n.control.state()
-	if !st.Founded() {
-		return nil, fsm.Errorf(fsm.Unavailable, "this node has not heard from the controller yet; try again")
+	st, err := n.table(ctx)
+	if err != nil {
+		return nil, err
 	}
 	s, err := openSecrets(n.id.ClusterKey, n.id.Cluster, st.Secrets())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"cairn/cluster/hunt"
 	"cairn/fsm"
+	"cairn/fsm/controller"
 	"cairn/fsm/partition"
 	"cairn/fsm/wire"
 )
@@ -62,17 +63,27 @@ func (n *Node) RotateToken(ctx context.Context, cmd *partition.RotateToken) (*pa
 }
 
 // partitionOf is where a team of a hunt lives.
-func (n *Node) partitionOf(h fsm.HuntID, t fsm.TeamID) (fsm.PartitionID, error) {
-	st := n.control.state()
-	if !st.Founded() {
-		return 0, fsm.Errorf(fsm.Unavailable, "this node has not heard from the controller yet; try again")
+func (n *Node) partitionOf(ctx context.Context, h fsm.HuntID, t fsm.TeamID) (fsm.PartitionID, error) {
+	st, err := n.table(ctx)
+	if err != nil {
+		return 0, err
 	}
 	return st.PartitionOf(fsm.SlotOf(h, t)), nil
 }
 
+// table returns the controller's state, waiting for it on a node that has just
+// started and heard nothing yet.
+func (n *Node) table(ctx context.Context) (*controller.State, error) {
+	if st := n.control.state(); st.Founded() {
+		return st, nil
+	}
+	err := n.control.catchUp(ctx)
+	return n.control.state(), err
+}
+
 // command brings a command to the leader of its team's partition.
 func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd partition.Command) (partition.Result, error) {
-	p, err := n.partitionOf(h, t)
+	p, err := n.partitionOf(ctx, h, t)
 	if err != nil {
 		return partition.Result{}, err
 	}

@@ -195,7 +195,7 @@ func (n *Node) Team(ctx context.Context, h HuntRef, team fsm.TeamID, c Consisten
 
 // askTeam asks the team's partition a question about it.
 func (n *Node) askTeam(ctx context.Context, h HuntRef, team fsm.TeamID, generation uint32, c Consistency, q query) (Freshness, error) {
-	p, err := n.partitionOf(h.ID, team)
+	p, err := n.partitionOf(ctx, h.ID, team)
 	if err != nil {
 		return 0, err
 	}

@@ -218,7 +218,7 @@ const macBytes = 16
 
 // TeamToken makes the token of a team's generation: always the same one.
 func (n *Node) TeamToken(h HuntRef, team fsm.TeamID, generation uint32) (string, error) {
-	keys, err := n.secrets()
+	keys, err := n.secrets(context.Background()) // opened before a hunt was known here
 	if err != nil {
 		return "", err
 	}
@@ -241,7 +241,7 @@ func mac(key [32]byte, message []byte) []byte {
 var errForged = fsm.Errorf(fsm.Unauthenticated, "the team token is not valid; ask the organiser for a new one")
 
 func (n *Node) authenticateTeam(ctx context.Context, presented string) (*Principal, error) {
-	keys, err := n.secrets()
+	keys, err := n.secrets(ctx)
 	if err != nil {
 		return nil, err
 	}
