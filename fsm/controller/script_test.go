@@ -219,10 +219,11 @@ func (s *script) command(l line) Command {
 	node, hunt := fsm.NodeID(l.word(0)), fsm.HuntID(l.word(0))
 	switch l.verb {
 	case "found":
+		admin := s.token(parseLine("token first role=admin ttl=" + l.opts["admin"]))
 		return &Found{
 			Cluster: "c1", Now: s.now, Member: scriptMember(l), Partitions: l.num("partitions", 2),
 			Settings: Settings{NodeTimeout: 5_000_000, ReassignAfter: 30_000_000}, CA: []byte("ca"), Secrets: []byte("sealed"),
-			Tokens: []Token{s.token(parseLine("token first role=admin")), s.token(parseLine("token join role=join ttl=24h"))},
+			Tokens: []Token{admin, s.token(parseLine("token join role=join ttl=24h"))},
 		}
 	case "add":
 		return &AddMember{Now: s.now, Member: scriptMember(l), Token: l.opts["token"]}
