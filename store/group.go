@@ -261,7 +261,10 @@ func (t *txn) cutBack(g *GroupLog, from uint64) error {
 	return nil
 }
 
-// StageCommitIndex remembers a commit index, which the next StoreLogs writes.
+// StageCommitIndex remembers a commit index, which the next StoreLogs writes. It
+// costs nothing, but raft's RestoreCommittedLogs must stay off: NewRaft (1.8.0)
+// then applies before its FSM goroutine runs, and blocks for ever beyond 128
+// batches.
 func (g *GroupLog) StageCommitIndex(index uint64) error {
 	g.stagedCommit.Store(index)
 	return nil

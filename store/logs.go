@@ -245,15 +245,16 @@ func (l *Logs) Open(group uint32, replica string) (*GroupLog, error) {
 }
 
 // Drop forgets a group and deletes its log. Its Raft must have stopped. A group
-// that is not here is no error.
+// that is not here is no error. Its snapshots are DropSnapshots' business.
 func (l *Logs) Drop(group uint32) error {
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	return l.remove(group, l.register.without(group))
 }
 
-// Quarantine deletes a group's damaged log and remembers the replica's name, so
-// that nobody uses it again. Its Raft must have stopped.
+// Quarantine deletes a group's log, because it or a snapshot is damaged, and
+// remembers the replica's name, so that nobody uses it again. Its Raft must have
+// stopped.
 func (l *Logs) Quarantine(group uint32) error {
 	l.admin.Lock()
 	defer l.admin.Unlock()

@@ -60,12 +60,9 @@ func Mount(backing, mnt string, seed uint64) (*FS, error) {
 		return nil, err
 	}
 	l := &FS{files: map[uint64]*file{}, rng: rand.New(rand.NewPCG(seed, 0))}
-	root := &fs.LoopbackRoot{Path: backing, Dev: st.Dev}
-	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: r}, fs: l}
-	}
+	root := &node{&fs.LoopbackNode{RootData: &fs.LoopbackRoot{Path: backing, Dev: st.Dev}}, l}
 	var noCache time.Duration
-	server, err := fs.Mount(mnt, root.NewNode(root, nil, "", &st), &fs.Options{
+	server, err := fs.Mount(mnt, root, &fs.Options{
 		AttrTimeout: &noCache, EntryTimeout: &noCache,
 		MountOptions: fuse.MountOptions{FsName: "lazyfs", Name: "lazyfs", DirectMount: true, MaxWrite: 1 << 20},
 	})
@@ -223,8 +220,13 @@ func (l *FS) forget(path string) {
 
 // node is a file or directory.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	fs *FS
+}
+
+// WrapChild makes nodes of ours of those that LoopbackNode finds.
+func (n *node) WrapChild(_ context.Context, found fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{found.(*fs.LoopbackNode), n.fs}
 }
 
 func (n *node) real(names ...string) string {
