@@ -54,16 +54,22 @@ func (c *cluster) open(doc document, n int) ([]fsm.TeamID, map[fsm.TeamID]string
 	if _, _, err := cl.CreateHunt(ctx, doc.json()); err != nil {
 		c.t.Fatal(err)
 	}
-	var ids []fsm.TeamID
-	tokens := map[fsm.TeamID]string{}
+	ids := make([]fsm.TeamID, n)
+	made := make([]rest.NewTeam, n)
 	for i := range n {
-		id := fsm.TeamID(fmt.Sprintf("t%d", i+1))
-		made, _, err := cl.CreateTeam(ctx, doc.id(), rest.NewTeam{ID: id, Name: string(id)}, "")
-		if err != nil {
-			c.t.Fatal(err)
+		ids[i] = fsm.TeamID(fmt.Sprintf("t%d", i+1))
+		made[i] = rest.NewTeam{ID: ids[i], Name: string(ids[i])}
+	}
+	tokens := map[fsm.TeamID]string{}
+	err := cl.CreateTeams(ctx, doc.id(), slices.Values(made), func(l rest.TeamLine) error {
+		if l.Error != nil {
+			return client.ProblemError(l.Error)
 		}
-		ids = append(ids, id)
-		tokens[id] = made.Token
+		tokens[l.Team.ID] = l.Token
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
 	}
 	return ids, tokens
 }

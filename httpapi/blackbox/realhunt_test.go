@@ -110,14 +110,21 @@ type replayed struct {
 	Verdicts                                    map[string]int
 }
 
-// replay sends every submission through all nodes, by the command line.
-func (h *realHunt) replay(c *cluster, flags ...string) replayed {
+// replay sends a file of submissions through all nodes, by the command line.
+func (c *cluster) replay(hunt fsm.HuntID, file string, flags ...string) replayed {
 	c.t.Helper()
-	args := append([]string{"replay", string(h.id), h.file("submissions.ndjson.gz"), "-o", "json"}, flags...)
+	args := append([]string{"replay", string(hunt), file, "-o", "json"}, flags...)
 	var sum replayed
 	if err := json.Unmarshal([]byte(c.mustCLI(args...)), &sum); err != nil {
 		c.t.Fatal(err)
 	}
+	return sum
+}
+
+// replay sends every submission of the hunt.
+func (h *realHunt) replay(c *cluster, flags ...string) replayed {
+	c.t.Helper()
+	sum := c.replay(h.id, h.file("submissions.ndjson.gz"), flags...)
 	if sum.Lines != h.total() || sum.Errors+sum.Unanswered != 0 || sum.Verdicts["correct"] != h.correct || sum.Verdicts["incorrect"] != h.incorrect {
 		c.t.Errorf("replay says %+v, want %d lines, %d correct, %d incorrect", sum, h.total(), h.correct, h.incorrect)
 	}
