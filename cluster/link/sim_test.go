@@ -217,17 +217,20 @@ func TestStalledNode(t *testing.T) {
 			err  error
 			took time.Duration
 		}
-		ask := func(limit time.Duration) <-chan result {
+		ask := func(limit time.Duration, size int) <-chan result {
 			out := make(chan result, 1)
 			go func() {
 				start := time.Now()
-				_, err := a.Call(within(t, limit), "b", 1, 1, make([]byte, 100))
+				_, err := a.Call(within(t, limit), "b", 1, 1, make([]byte, size))
 				out <- result{err, time.Since(start)}
 			}()
 			synctest.Wait()
 			return out
 		}
-		written, behind, hurried := ask(time.Minute), ask(time.Minute), ask(time.Second)
+		written, behind, hurried := ask(time.Minute, 100), ask(time.Minute, 100), ask(time.Second, 100)
+		ask(time.Minute, MaxBody-1000)
+		ask(time.Minute, MaxBody-1000)
+		waiting := ask(time.Minute, MaxBody) // for room behind all that
 		if got := <-hurried; !errors.Is(got.err, ErrLost) || got.took != time.Second {
 			t.Errorf("a caller with a second: %v after %v", got.err, got.took)
 		}
@@ -236,6 +239,9 @@ func TestStalledNode(t *testing.T) {
 		}
 		if got := <-behind; !errors.Is(got.err, ErrUnsent) {
 			t.Errorf("behind it: %v, want ErrUnsent", got.err)
+		}
+		if got := <-waiting; !errors.Is(got.err, ErrUnsent) || got.took > (callerPatience+1)*beat {
+			t.Errorf("waiting for room: %v after %v, want ErrUnsent", got.err, got.took)
 		}
 	})
 }
