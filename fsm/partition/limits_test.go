@@ -14,7 +14,7 @@ import (
 	"cairn/fsm/wire"
 )
 
-func one(t testing.TB, m *Machine, c Command) Result {
+func applyOne(t testing.TB, m *Machine, c Command) Result {
 	t.Helper()
 	var b Batch
 	if !b.Add(epoch, c) {
@@ -49,13 +49,13 @@ func TestFieldLimits(t *testing.T) {
 	} {
 		c := benchSubmit(0, 0)
 		tc.change(c)
-		if r := one(t, m, c); r.Err == nil || r.Err.Kind != tc.want || len(r.Err.Msg) > 300 {
+		if r := applyOne(t, m, c); r.Err == nil || r.Err.Kind != tc.want || len(r.Err.Msg) > 300 {
 			t.Errorf("case %d: %+v, want %v", i, r, tc.want)
 		}
 	}
 	c := benchSubmit(0, 0)
 	c.Key, c.Answer, c.Player = long(MaxKey), long(MaxAnswer), long(MaxName)
-	if r := one(t, m, c); r.Err != nil || r.Submission.Number != 1 {
+	if r := applyOne(t, m, c); r.Err != nil || r.Submission.Number != 1 {
 		t.Errorf("at every limit: %+v", r)
 	}
 	for i, c := range []Command{
@@ -66,7 +66,7 @@ func TestFieldLimits(t *testing.T) {
 		&PatchTeam{Hunt: "h", Incarnation: 1, Team: benchTeam(0), Meta: new(long(MaxMeta + 1))},
 		&RotateToken{Hunt: "h", Incarnation: 1, Team: benchTeam(0), Key: long(MaxKey + 1)},
 	} {
-		if r := one(t, m, c); r.Err == nil || r.Err.Kind != fsm.TooLarge {
+		if r := applyOne(t, m, c); r.Err == nil || r.Err.Kind != fsm.TooLarge {
 			t.Errorf("long text %d: %+v", i, r)
 		}
 	}
@@ -77,7 +77,7 @@ func TestFieldLimits(t *testing.T) {
 		&PatchTeam{Hunt: "h", Incarnation: 1, Team: benchTeam(0), Status: new(Disqualified + 1)},
 		&InstallHunt{Hunt: "h", Incarnation: 1, Version: 2, Rules: []byte{rulesVersion, 0xff}},
 	} {
-		if r := one(t, m, c); r.Err == nil || r.Err.Kind != fsm.Invalid {
+		if r := applyOne(t, m, c); r.Err == nil || r.Err.Kind != fsm.Invalid {
 			t.Errorf("bad value %d: %+v", i, r)
 		}
 	}
@@ -90,11 +90,11 @@ func TestFieldLimits(t *testing.T) {
 // is refused by that name, and its keys still answer.
 func TestFullHistory(t *testing.T) {
 	m := populated(t, 1, MaxSubmissions)
-	r := one(t, m, benchSubmit(0, MaxSubmissions))
+	r := applyOne(t, m, benchSubmit(0, MaxSubmissions))
 	if r.Err == nil || r.Err.Kind != fsm.AttemptsExhausted || !strings.Contains(r.Err.Msg, "10000") {
 		t.Errorf("submission %d: %+v", MaxSubmissions+1, r)
 	}
-	if r := one(t, m, benchSubmit(0, MaxSubmissions-1)); r.Err != nil || !r.Submission.Replayed {
+	if r := applyOne(t, m, benchSubmit(0, MaxSubmissions-1)); r.Err != nil || !r.Submission.Replayed {
 		t.Errorf("replay of the last: %+v", r)
 	}
 
@@ -102,7 +102,7 @@ func TestFullHistory(t *testing.T) {
 	for n := range MaxSubmissions {
 		c := benchSubmit(0, n)
 		c.Answer = strings.Repeat(fmt.Sprint(n%10), MaxAnswer)
-		if r = one(t, m, c); r.Err != nil {
+		if r = applyOne(t, m, c); r.Err != nil {
 			break
 		}
 	}
@@ -124,7 +124,7 @@ func TestDictionaryLimit(t *testing.T) {
 		for i := range MaxClues {
 			r.Clues = append(r.Clues, ClueRule{ID: fsm.ClueID(fmt.Sprintf("v%d-%d", version, i))})
 		}
-		res := one(t, m, &InstallHunt{"h", 1, version, r.Encode()})
+		res := applyOne(t, m, &InstallHunt{"h", 1, version, r.Encode()})
 		if res.Err == nil {
 			if version*MaxClues > MaxClueIDs+2*MaxClues {
 				t.Fatalf("version %d was installed", version)
@@ -185,11 +185,15 @@ func TestStops(t *testing.T) {
 	unknown := []byte{entryVersion, 0, 99}
 	var rules Batch
 	rules.Add(epoch, &InstallHunt{"h", 1, 2, []byte{rulesVersion + 1}})
-	var huge Batch
+	var huge, more Batch
 	huge.Add(epoch, &InstallHunt{"h", 1, 2, make([]byte, MaxEntry-20)})
+	more.Add(0, &InstallHunt{"h", 1, 2, tenClues().Encode()})
+	patch := EncodeCommand(&PatchTeam{})
+	patch[len(patch)-2] |= patchEnd // the field says which others are present
 	for name, entry := range map[string][]byte{
 		"nothing": nil, "later version": later, "unknown kind": unknown, "later rules": rules.Bytes(),
-		"cut": rules.Bytes()[:4], "over the limit": append(huge.Bytes(), make([]byte, 100)...),
+		"cut": rules.Bytes()[:4], "over the limit": append(huge.Bytes(), more.Bytes()[1:]...),
+		"later field":   append([]byte{entryVersion, 0}, patch[1:]...),
 		"time overflow": {entryVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, kindInit, 0, 0, 0, 0},
 	} {
 		m := populated(t, 1, 1)
@@ -319,5 +323,42 @@ func TestRulesBomb(t *testing.T) {
 		if _, err := DecodeRules(packed); !errors.Is(err, wire.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestCollisions: equal hashes are not equal keys, nor equal answers.
+func TestCollisions(t *testing.T) {
+	byHash := map[uint32]string{}
+	var one, two string
+	for i := 0; two == ""; i++ {
+		key := fmt.Sprint("key-", i)
+		if other, ok := byHash[hashKey(key)]; ok {
+			one, two = other, key
+		}
+		byHash[hashKey(key)] = key
+	}
+	m := populated(t, 1, 0)
+	submit := func(key string, digest uint64, answer string) *Submission {
+		t.Helper()
+		c := benchSubmit(0, 0)
+		c.Key, c.Digest, c.Answer = key, digest, answer
+		r := applyOne(t, m, c)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		return r.Submission
+	}
+	if hashWrong(0, 1<<32) != hashWrong(0, 1) {
+		t.Fatal("the digests do not collide")
+	}
+	submit(one, 1<<32, "a")
+	if s := submit(two, 1, "b"); s.Replayed || s.Verdict != VerdictIncorrect {
+		t.Errorf("%+v", s)
+	}
+	if s := submit(two, 1, "b"); !s.Replayed || s.Number != 2 {
+		t.Errorf("%+v", s)
+	}
+	if s := submit("third", 1<<32, "c"); s.Verdict != VerdictDuplicate {
+		t.Errorf("%+v", s)
 	}
 }

@@ -267,9 +267,16 @@ func TestFreezeWhileApplying(t *testing.T) {
 	}
 }
 
-// TestFreezeIsCheap: a freeze must not copy teams.
+// TestFreezeIsCheap: a freeze must not copy teams, and a team is cloned once
+// after it.
 func TestFreezeIsCheap(t *testing.T) {
 	m := populated(t, 1_000, 3)
+	m.Freeze()
+	g := m.game("h", 1)
+	before, _ := g.teams.Get(benchTeam(7))
+	if once := m.own(g, before); once == before || m.own(g, once) != once {
+		t.Error("a team is not cloned, or cloned twice, after a freeze")
+	}
 	if n := testing.AllocsPerRun(10, func() { m.Freeze() }); n > 20 {
 		t.Errorf("freezing 1,000 teams of one hunt allocates %v times", n)
 	}
