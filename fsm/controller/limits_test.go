@@ -195,3 +195,21 @@ func TestNewerLevelStops(t *testing.T) {
 		t.Fatalf("restored at a level this build does not speak: %v", err)
 	}
 }
+
+// TestRaiseLevel: the level may rise once everybody who has not left speaks it.
+func TestRaiseLevel(t *testing.T) {
+	m := founded(t)
+	member := func(id string, level uint32) Result {
+		c := &AddMember{Now: 2, Token: "join", Member: Member{ID: fsm.NodeID(id), Name: "name-" + id, Address: "a:1", Level: level}}
+		return apply(t, m, c)
+	}
+	raise := &SetFeatureLevel{Level: FeatureLevel + 1}
+	member("n1", FeatureLevel)
+	member("n0", FeatureLevel+1)
+	wantKind(t, apply(t, m, raise), fsm.Conflict)
+	apply(t, m, &RemoveMember{Now: 3, Node: "n1"})
+	if res, err := m.Apply(Encode(raise)); res.Err != nil || err == nil || m.State().Level() != FeatureLevel+1 {
+		t.Fatalf("raised to level %d: %s, %v", m.State().Level(), describe(res), err)
+	}
+	wantKind(t, member("n2", FeatureLevel), fsm.Conflict)
+}
