@@ -18,6 +18,9 @@ const keepEvery = time.Second
 // replicas that are to run here, replicas that are to go. It looks after every
 // change of the state and every keepEvery.
 func (n *Node) keep() {
+	if !n.current() {
+		return
+	}
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	compared := false
@@ -34,10 +37,25 @@ func (n *Node) keep() {
 		}
 		if !compared {
 			n.compareSettings(st)
+			n.replicas.used.recover(st)
 			compared = true
 		}
 		n.keepMembers(st)
 		n.keepReplicas(st)
+	}
+}
+
+// current waits until this node's copy of the state has everything that was
+// committed when it started. A node that comes back replays its log from the
+// beginning: it must not act on what was wished long ago. False: the node stops.
+func (n *Node) current() bool {
+	for attempt := 0; ; attempt++ {
+		if n.control.catchUp(n.ctx) == nil {
+			return true
+		}
+		if !pause(n.ctx, attempt) {
+			return false
+		}
 	}
 }
 
@@ -93,22 +111,15 @@ func (n *Node) keepReplicas(st *controller.State) {
 		}
 	}
 	for p, damaged := range n.replicas.damage() {
-		if name, ok := wished[p]; ok && name == damaged {
-			continue // reported; the new incarnation is on its way
+		if wished[p].Incarnation > damaged.Incarnation || wished[p].IsZero() && n.excluded(p, damaged) {
+			n.dropReplica(p, "its data is damaged and it has a successor")
 		}
-		n.dropReplica(p, "its data was damaged and it has a successor")
 	}
 	for _, r := range n.replicas.all() {
-		if name, ok := wished[r.id]; ok && name == r.group.Replica() {
-			if r.group.Wedged() {
-				n.log.Error("a leadership transfer never ended; restarting the group", "group", r.group.Name())
-				if err := n.replicas.restart(r); err != nil {
-					n.conf.Fatal(err)
-				}
-			}
-			continue
-		}
-		if row, _ := st.Partition(r.id); row.Founded && n.excluded(r) {
+		name := r.group.Replica()
+		if wished[r.id] == name {
+			n.unwedge(r)
+		} else if row, _ := st.Partition(r.id); row.Founded && n.excluded(r.id, name) {
 			n.dropReplica(r.id, "a committed configuration excludes it")
 		}
 	}
@@ -123,6 +134,17 @@ func (n *Node) keepReplicas(st *controller.State) {
 	}
 }
 
+// unwedge restarts a group that a leadership transfer keeps from writing.
+func (n *Node) unwedge(r *replica) {
+	if !r.group.Wedged() {
+		return
+	}
+	n.log.Error("a leadership transfer never ended; restarting the group", "group", r.group.Name())
+	if err := n.replicas.restart(r); err != nil {
+		n.conf.Fatal(err)
+	}
+}
+
 func (n *Node) dropReplica(p fsm.PartitionID, why string) {
 	n.log.Info("deleting a replica", "partition", p, "why", why)
 	if err := n.replicas.drop(p); err != nil {
@@ -131,16 +153,16 @@ func (n *Node) dropReplica(p fsm.PartitionID, why string) {
 }
 
 // excluded reports whether the group's leader has a committed configuration
-// without this replica. Only then may its data go: until then it may be one of
+// without a replica. Only then may its data go: until then it may be one of
 // the copies that an acknowledged entry counts on.
-func (n *Node) excluded(r *replica) bool {
+func (n *Node) excluded(p fsm.PartitionID, name fsm.Replica) bool {
 	ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
 	defer cancel()
-	conf, err := n.groupConfig(ctx, r.id)
+	conf, err := n.groupConfig(ctx, p)
 	if err != nil {
 		return false
 	}
-	_, in := conf.Has(r.group.Replica())
+	_, in := conf.Has(name)
 	return conf.Committed && !in
 }
 

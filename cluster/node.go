@@ -88,7 +88,9 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	n.log = n.log.With("node", n.conf.Name)
 	n.router, n.hunts = newRouter(n), newHuntCache()
 	n.reports = newReports(n)
-	n.replicas = newReplicas(n)
+	if n.replicas, err = newReplicas(n); err != nil {
+		return err
+	}
 	if n.link, err = link.New(link.Config{
 		Credentials: n.id.credentials(), Listener: n.conf.Listener, Dial: n.conf.Dial, Resolve: n.book.resolve,
 		Handle: n.handle, HandleStream: n.handleStream, Join: n.handleJoin, Member: n.book.member,

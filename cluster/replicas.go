@@ -77,17 +77,22 @@ func (r *replica) close() {
 type replicas struct {
 	node  *Node
 	pacer *group.Pacer
+	used  *used
 
 	mu      sync.RWMutex
 	open    map[fsm.PartitionID]*replica
 	damaged map[fsm.PartitionID]fsm.Replica // refused at start, waiting for a new incarnation
 }
 
-func newReplicas(n *Node) *replicas {
-	return &replicas{
-		node: n, pacer: group.NewPacer(n.conf.InFlight),
-		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
+func newReplicas(n *Node) (*replicas, error) {
+	u, err := openUsed(n.conf.Dir)
+	if err != nil {
+		return nil, err
 	}
+	return &replicas{
+		node: n, pacer: group.NewPacer(n.conf.InFlight), used: u,
+		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
+	}, nil
 }
 
 func (rs *replicas) get(p fsm.PartitionID) *replica {
@@ -164,14 +169,20 @@ func (rs *replicas) refuse(p fsm.PartitionID, name fsm.Replica, damage error) {
 	rs.damaged[p] = name
 }
 
-// create starts a new, empty replica; if it exists under this name already, it
-// is the one that runs.
+// create starts a new, empty replica; if it runs under this name already, it is
+// that one. A name whose data is gone is refused, see used.
 func (rs *replicas) create(p fsm.PartitionID, name fsm.Replica) (*replica, error) {
 	if r := rs.get(p); r != nil {
 		if r.group.Replica() == name {
 			return r, nil
 		}
 		return nil, fmt.Errorf("partition %d runs here as %s, not %s", p, r.group.Replica(), name)
+	}
+	if err := rs.used.claim(p, name); errors.Is(err, errUsed) && !rs.node.id.Founding {
+		rs.refuse(p, name, err)
+		return nil, err
+	} else if err != nil && !errors.Is(err, errUsed) {
+		return nil, err
 	}
 	if err := rs.openOne(p, name, true); err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func (g *Group) Snapshot() error {
 		return nil
 	}
 	if err != nil {
-		g.conf.Logger.Error("snapshot failed", "group", g.conf.Name, "err", err)
+		g.conf.Logger.Warn("taking a snapshot failed, trying again", "group", g.conf.Name, "err", err)
 		return err
 	}
 	if g.conf.SnapshotTook != nil {
