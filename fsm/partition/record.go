@@ -80,8 +80,7 @@ func (r *reader) record() record {
 //
 // Lookups scan the hashes, at most MaxSubmissions of them. Up to some 400, the
 // most a team of a real hunt made, that is as fast as a hash map's cache miss;
-// at the limit it takes microseconds. It needs a third of a map's memory, and
-// chosen collisions cannot slow it more than a full history does.
+// at the limit it takes microseconds. It needs a third of a map's memory.
 type history struct {
 	log    []byte   // append-only; a Frozen shares the array up to its own length
 	starts []uint32 // of each record in the log; MaxHistory keeps it in 32 bits
