@@ -102,13 +102,13 @@ func TestTable(t *testing.T) {
 Ünïcödé           1  one combining: é.
 灯台クラブ    1,000
 evil �[31m��     22  tab�here
-👩‍🚀              3  x
+👩‍🚀                3  x
 `},
 		{33, `NAME          SCORE  NOTE
 Ünïcödé           1  one combini…
 灯台クラブ    1,000
 evil �[31m��     22  tab�here
-👩‍🚀              3  x
+👩‍🚀                3  x
 `},
 	} {
 		var b strings.Builder

@@ -108,28 +108,33 @@ func cut(s string, n int) string {
 	if cells(s) <= n {
 		return s
 	}
-	used := 0
+	used, last := 0, rune(0)
 	for i, r := range s {
-		if used+runeCells(r) > n-1 {
+		if used += runeCells(last, r); used > n-1 {
 			return s[:i] + "…"
 		}
-		used += runeCells(r)
+		last = r
 	}
 	return s
 }
 
-// cells is the number of terminal cells that s takes. Sequences that a font
-// joins into one picture (flags, families) may take fewer.
+// cells is the number of terminal cells that s takes. Terminals differ where
+// several runes make one picture; this is what most do.
 func cells(s string) int {
-	n := 0
+	n, last := 0, rune(0)
 	for _, r := range s {
-		n += runeCells(r)
+		n += runeCells(last, r)
+		last = r
 	}
 	return n
 }
 
-func runeCells(r rune) int {
-	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
+// joiner (ZERO WIDTH JOINER) makes one picture of the runes on its sides.
+const joiner = '\u200d'
+
+// runeCells is what r adds after the rune last.
+func runeCells(last, r rune) int {
+	if last == joiner || unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
 		return 0
 	}
 	switch width.LookupRune(r).Kind() {
@@ -146,7 +151,7 @@ func runeCells(r rune) int {
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\u200d':
+		case r == '\n' || r == joiner:
 			return r
 		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), unicode.In(r, unicode.Zl, unicode.Zp):
 			return utf8.RuneError
