@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -18,7 +19,7 @@ import (
 )
 
 var (
-	long   = flag.Bool("long", false, "run the long form of TestSameBytes: a million commands")
+	long   = flag.Bool("long", os.Getenv("CAIRN_LONG") != "", "run the long form of TestSameBytes: a million commands")
 	replay = flag.Uint64("seed", 0, "run TestSameBytes with the seed that it printed")
 )
 
