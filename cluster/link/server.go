@@ -141,11 +141,12 @@ func (s *serverConn) run(h header) {
 }
 
 // fail ends the connection: the reader and the flusher find it closed, and the
-// handlers' contexts end.
+// handlers' contexts end, in this order: what a handler says because its context
+// ended must not go out as an answer.
 func (s *serverConn) fail() {
-	s.end()
 	s.out.close()
 	s.tls.NetConn().Close() // without TLS's goodbye, which can wait for the peer
+	s.end()
 }
 
 // receive handles one frame. An error ends the connection.
