@@ -91,19 +91,18 @@ func TestBoardIsMadeOnceForMany(t *testing.T) {
 		})
 		var wg sync.WaitGroup
 		var fine, gaveUp atomic.Int64
-		for i := range 50 {
-			wg.Go(func() {
-				timeout := "10s"
-				if i%2 == 0 {
-					timeout = "100ms"
-				}
-				switch s.do(t, "GET", boardPath, "", "", "Cairn-Timeout", timeout).status {
-				case 200:
-					fine.Add(1)
-				case 503:
-					gaveUp.Add(1)
-				}
-			})
+		ask := func(timeout string) {
+			switch s.do(t, "GET", boardPath, "", "", "Cairn-Timeout", timeout).status {
+			case 200:
+				fine.Add(1)
+			case 503:
+				gaveUp.Add(1)
+			}
+		}
+		wg.Go(func() { ask("100ms") })
+		synctest.Wait() // the one that the others wait for gives up first
+		for i := range 49 {
+			wg.Go(func() { ask([]string{"10s", "100ms"}[i%2]) })
 		}
 		<-time.After(500 * time.Millisecond) // of the bubble's clock: half of them have given up
 		close(release)
@@ -131,4 +130,23 @@ func TestBoardFailureIsNotKept(t *testing.T) {
 	if a := s.do(t, "GET", boardPath, "", ""); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+}
+
+// TestOldQuestionIsNotJoined: a question that was put more than a second ago may
+// be answered with a board that is too old for who asks now.
+func TestOldQuestionIsNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s, b := withSlowBoard(t, func(context.Context) error { <-release; return nil })
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { s.must(t, nil, "GET", boardPath, "", "") })
+			<-time.After(700 * time.Millisecond) // of the bubble's clock: it is the subject
+		}
+		close(release)
+		wg.Wait()
+		if n := b.asked.Load(); n != 2 {
+			t.Errorf("three requests 700 ms apart asked %d times, want 2", n)
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"cairn/cluster"
 	"cairn/fsm"
@@ -191,34 +192,42 @@ func TestBatchOrder(t *testing.T) {
 	}
 }
 
-// TestBatchWindow: while the oldest line is not done, at most Window lines are
-// taken, however many are sent.
+// TestBatchWindow: while the oldest line is not done, no more lines are taken
+// than the queue holds and the one that write waits for, however many are sent.
 func TestBatchWindow(t *testing.T) {
-	const window = 8
-	s := newServer(t, func(c *httpapi.Config) { c.Window = window })
-	s.withMaze(t)
-	for i := range 3 * window {
-		s.team(t, "maze", fmt.Sprintf("t%02d", i))
-	}
-	var taken atomic.Int64
-	release := make(chan struct{})
-	s.cluster.Before = func(ctx context.Context, _ cluster.Submission) error {
-		if taken.Add(1) == window+1 {
-			close(release) // as many as may be in the queue, and the one that write holds
+	const window, lines = 8, 30
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(c *httpapi.Config) { c.Window = window })
+		s.withMaze(t)
+		var body strings.Builder
+		for i := range lines {
+			id := fmt.Sprintf("t%02d", i)
+			s.team(t, "maze", id)
+			body.WriteString(batchLine("k", id, "gate", "x"))
 		}
-		<-release
-		return nil
-	}
-	var body strings.Builder
-	for i := range 3 * window {
-		body.WriteString(batchLine(fmt.Sprintf("k%d", i), fmt.Sprintf("t%02d", i), "gate", "x"))
-	}
-	if n := len(results(t, listen(t, s), strings.NewReader(body.String()))); n != 3*window {
-		t.Errorf("%d answers", n)
-	}
-	if n := taken.Load(); n != 3*window {
-		t.Errorf("%d lines were judged", n)
-	}
+		var taken atomic.Int64
+		release := make(chan struct{})
+		s.cluster.Before = func(context.Context, cluster.Submission) error {
+			taken.Add(1)
+			<-release
+			return nil
+		}
+		var got answer
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			got = s.do(t, "POST", "/v1/hunts/maze/submissions:batch", apitest.Organizer, body.String())
+		}()
+		synctest.Wait()
+		if n := taken.Load(); n != window+1 {
+			t.Errorf("%d lines were taken", n)
+		}
+		close(release)
+		<-done
+		if n := strings.Count(got.body, "\n"); n != lines || taken.Load() != lines {
+			t.Errorf("%d answers, %d lines judged", n, taken.Load())
+		}
+	})
 }
 
 // TestBatchDeadline: each line has its own time, and what has no answer by then
@@ -305,24 +314,16 @@ func TestBatchClientGone(t *testing.T) {
 		h.ServeHTTP(w, r)
 	})
 	url := listen(t, s)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	body := strings.Repeat(batchLine("k", "red", "door", "x"), lines)
-	req, err := http.NewRequestWithContext(ctx, "POST", url+"/v1/hunts/maze/submissions:batch", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+apitest.Organizer)
-	req.Header.Set("Cairn-Timeout", "30ms")
-	tr := &http.Transport{}
-	defer tr.CloseIdleConnections()
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
+	fmt.Fprintf(conn, "POST /v1/hunts/maze/submissions:batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+		"Cairn-Timeout: 30ms\r\nContent-Length: %d\r\n\r\n%s", apitest.Organizer, len(body), body)
 	<-started
-	cancel()
+	conn.Close() // all lines have been sent, and arrive
 	<-ended
 	if n := judged.Load(); n > lines/10 {
 		t.Errorf("%d of %d lines were judged for nobody", n, lines)
