@@ -134,10 +134,12 @@ func (n *Node) ensured(ctx context.Context, h controller.Hunt) (*HuntInfo, error
 // DeleteHunt removes a hunt with all team state and returns when it is gone
 // from every partition.
 func (n *Node) DeleteHunt(ctx context.Context, id fsm.HuntID) error {
-	if _, err := n.hunt(ctx, id, 0); err != nil {
+	c, err := n.hunt(ctx, id, 0)
+	if err != nil {
 		return err
 	}
-	res, err := n.control.propose(ctx, &controller.DeleteHunt{Now: now(), Hunt: id})
+	// The incarnation makes a retry safe: it never deletes the id's next life.
+	res, err := n.control.propose(ctx, &controller.DeleteHunt{Now: now(), Hunt: id, Incarnation: c.entry.Incarnation})
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,12 @@ const tokenLease = 5 * time.Second
 
 // RevokeToken removes a token. Once it returns nil, nobody honours the token.
 func (n *Node) RevokeToken(ctx context.Context, id string) error {
-	if _, err := n.control.propose(ctx, &controller.RevokeToken{Now: now(), ID: id}); err != nil {
+	if err := n.control.catchUp(ctx); err != nil {
+		return err
+	}
+	_, had := n.control.state().Token(id)
+	// NotFound of a token that was there is a retry whose first answer was lost.
+	if _, err := n.control.propose(ctx, &controller.RevokeToken{Now: now(), ID: id}); err != nil && !(had && fsm.KindOf(err) == fsm.NotFound) {
 		return err
 	}
 	committed := time.Now()

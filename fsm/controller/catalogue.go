@@ -111,6 +111,7 @@ func (t *tx) deleteHunt(c *DeleteHunt) Result {
 	gone := *old
 	gone.Changed = c.Now
 	t.deleted = t.deleted.with(gone.Incarnation, &gone)
+	t.dropTokens(old.ID) // its organizers are not those of the id's next life
 	t.catalogueVersion = t.version
 	return huntResult(old, true)
 }

@@ -35,9 +35,22 @@ func (t *tx) revokeToken(c *RevokeToken) Result {
 	if old.keepsAdmin() && !t.otherAdmin(old.ID) {
 		return reject(fsm.Conflict, "this is the last admin token that does not expire: create another before you revoke it")
 	}
-	t.tokens = t.tokens.without(old.ID)
-	t.byHash = t.byHash.without(string(old.Hash[:]))
+	t.dropToken(old)
 	return Result{Changed: true}
+}
+
+func (t *tx) dropToken(k *Token) {
+	t.tokens = t.tokens.without(k.ID)
+	t.byHash = t.byHash.without(string(k.Hash[:]))
+}
+
+// dropTokens drops the organizers' tokens of one hunt.
+func (t *tx) dropTokens(h fsm.HuntID) {
+	for _, k := range t.tokens.values() {
+		if k.Hunt == h {
+			t.dropToken(&k)
+		}
+	}
 }
 
 // keepsAdmin reports whether the token lets somebody in for ever.

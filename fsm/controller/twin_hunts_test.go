@@ -132,6 +132,11 @@ func (w *twin) deleteHunt(c *DeleteHunt) fsm.Kind {
 	was := h
 	w.Hunt = &was
 	delete(w.Hunts, c.Hunt)
+	for id, token := range w.Tokens {
+		if token.Hunt == c.Hunt {
+			delete(w.Tokens, id)
+		}
+	}
 	h.Changed = c.Now
 	w.Deleted[h.Incarnation] = h
 	w.age()
