@@ -15,7 +15,6 @@ import (
 	"cairn/cluster/link"
 	"cairn/fsm"
 	"cairn/fsm/controller"
-	"cairn/store"
 )
 
 // joinRequest is what a joining node sends over the join protocol, which has
@@ -168,27 +167,24 @@ func (n *Node) secrets(ctx context.Context) (*secrets, error) {
 // renewController heals a damaged controller log: the log is moved aside, and
 // the other members give this node's replica a new incarnation, under which it
 // starts empty and is filled again. The old incarnation never votes again.
-func (n *Node) renewController(ctx context.Context, damage error) (*store.ControllerStore, error) {
+func (n *Node) renewController(ctx context.Context, damage error) error {
 	others := n.book.nodes(n.id.Node)
 	if len(others) == 0 {
-		return nil, fmt.Errorf("%w; and no other member is known that could fill it again: restore this data directory from a copy", damage)
+		return fmt.Errorf("%w; and no other member is known that could fill it again: restore this data directory from a copy", damage)
 	}
 	n.log.Error("the controller's log is damaged; asking the other members for a new replica", "err", damage)
 	incarnation, err := n.askRenew(ctx, others)
 	if err != nil {
-		return nil, fmt.Errorf("%w; and the other members could not give this node a new replica: %w", damage, err)
-	}
-	if err := n.conf.Dir.DropController(); err != nil {
-		return nil, err
-	}
-	if err := n.conf.Dir.DropSnapshots("controller"); err != nil {
-		return nil, err
+		return fmt.Errorf("%w; and the other members could not give this node a new replica: %w", damage, err)
 	}
 	n.id.Incarnation = incarnation
-	if err := n.id.save(n.conf.Dir); err != nil {
-		return nil, err
+	if err := n.id.save(n.conf.Dir); err != nil { // before the old data goes: its name is never used again
+		return err
 	}
-	return n.conf.Dir.OpenController(n.id.replica().String())
+	if err := n.conf.Dir.DropController(); err != nil {
+		return err
+	}
+	return n.conf.Dir.DropSnapshots("controller")
 }
 
 func (n *Node) askRenew(ctx context.Context, others []fsm.NodeID) (uint64, error) {

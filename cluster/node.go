@@ -132,17 +132,15 @@ func (n *Node) goes(f func()) {
 
 // openControl opens this node's replica of the controller group.
 func (n *Node) openControl(ctx context.Context) error {
-	st, err := n.conf.Dir.OpenController(n.id.replica().String())
+	st, snaps, err := n.openControlStorage()
 	if errors.Is(err, store.ErrDamaged) {
-		if st, err = n.renewController(ctx, err); err != nil {
+		if err := n.renewController(ctx, err); err != nil {
 			return err
 		}
-	} else if err != nil {
-		return fmt.Errorf("open the controller's log: %w", err)
+		st, snaps, err = n.openControlStorage()
 	}
-	snaps, err := n.conf.Dir.Snapshots("controller")
 	if err != nil {
-		return fmt.Errorf("open the controller's snapshots: %w", err)
+		return err
 	}
 	c := &control{node: n, machine: newControlMachine(n.pokeMoved), nudge: make(chan struct{}, 1)}
 	c.group, err = group.Open(group.Config{
@@ -160,6 +158,18 @@ func (n *Node) openControl(ctx context.Context) error {
 		return c.group.Bootstrap()
 	}
 	return nil
+}
+
+func (n *Node) openControlStorage() (*store.ControllerStore, *store.Snapshots, error) {
+	st, err := n.conf.Dir.OpenController(n.id.replica().String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the controller's log: %w", err)
+	}
+	snaps, err := n.conf.Dir.Snapshots("controller")
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the controller's snapshots: %w", err)
+	}
+	return st, snaps, verifyStorage(st, snaps)
 }
 
 func (n *Node) leaderChanged(group string, leads bool) {

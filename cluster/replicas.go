@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"cairn/cluster/group"
 	"cairn/cluster/link"
 	"cairn/fsm"
@@ -135,13 +137,28 @@ func (rs *replicas) openLocal() error {
 		if err != nil {
 			return err
 		}
-		if err := rs.openOne(p, name, false); errors.Is(err, store.ErrDamaged) {
+		if info.Quarantined { // by an earlier start
+			rs.refuse(p, name, info.Err)
+			continue
+		}
+		err = rs.openOne(p, name, false)
+		if errors.Is(err, store.ErrDamaged) {
 			rs.refuse(p, name, err)
-		} else if err != nil {
+			err = rs.quarantine(logs, p)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// quarantine makes a damaged replica's data unusable for good.
+func (rs *replicas) quarantine(logs *store.Logs, p fsm.PartitionID) error {
+	if err := logs.Quarantine(groupOf(p)); err != nil {
+		return err
+	}
+	return rs.node.conf.Dir.DropSnapshots(snapshotName(p))
 }
 
 // quarantineAll moves the partitions' log aside as a whole: its structure is
@@ -156,7 +173,11 @@ func (rs *replicas) quarantineAll(damage error) error {
 		if err != nil {
 			return err
 		}
-		rs.refuse(fsm.PartitionID(info.Group-1), name, damage)
+		p := fsm.PartitionID(info.Group - 1)
+		rs.refuse(p, name, damage)
+		if err := rs.node.conf.Dir.DropSnapshots(snapshotName(p)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -192,23 +213,55 @@ func (rs *replicas) create(p fsm.PartitionID, name fsm.Replica) (*replica, error
 
 func snapshotName(p fsm.PartitionID) string { return fmt.Sprintf("p%04d", p) }
 
-func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) error {
-	n := rs.node
-	logs, err := n.conf.Dir.Logs()
+// openStorage opens a replica's log and snapshots. What is there already is
+// verified as a whole: a damaged snapshot behind a log that was cut at it would
+// be a gap.
+func (rs *replicas) openStorage(p fsm.PartitionID, name fsm.Replica, create bool) (*store.GroupLog, *store.Snapshots, error) {
+	dir := rs.node.conf.Dir
+	logs, err := dir.Logs()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	open := logs.Open
 	if create {
+		if err := dir.DropSnapshots(snapshotName(p)); err != nil { // of an earlier replica here
+			return nil, nil, err
+		}
 		open = logs.Create
 	}
 	log, err := open(groupOf(p), name.String())
 	if err != nil {
-		return fmt.Errorf("open the log of partition %d: %w", p, err)
+		return nil, nil, fmt.Errorf("open the log of partition %d: %w", p, err)
 	}
-	snaps, err := n.conf.Dir.Snapshots(snapshotName(p))
+	snaps, err := dir.Snapshots(snapshotName(p))
 	if err != nil {
-		return fmt.Errorf("open the snapshots of partition %d: %w", p, err)
+		return nil, nil, fmt.Errorf("open the snapshots of partition %d: %w", p, err)
+	}
+	if err := verifyStorage(log, snaps); err != nil {
+		return nil, nil, fmt.Errorf("verify partition %d: %w", p, err)
+	}
+	return log, snaps, nil
+}
+
+// verifyStorage checks a log's snapshots, and that no entry is missing between
+// the newest of them and the log.
+func verifyStorage(log raft.LogStore, snaps *store.Snapshots) error {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return err
+	}
+	return snaps.Verify(first, last)
+}
+
+func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) error {
+	n := rs.node
+	log, snaps, err := rs.openStorage(p, name, create)
+	if err != nil {
+		return err
 	}
 	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New()}}
 	gname := snapshotName(p)
