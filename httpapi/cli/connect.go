@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,10 @@ func (a *app) online(cmd *cobra.Command) *cobra.Command {
 
 // connect returns a client of the cluster at --addr.
 func (a *app) connect() (*client.Client, error) {
+	a.token = strings.TrimSpace(a.token) // a token from a file ends with a newline
+	if strings.ContainsFunc(a.token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, usagef("--token or CAIRN_TOKEN holds more than a token: blanks, lines or other characters that no token has")
+	}
 	c, err := client.New(a.addrs, a.token)
 	if err != nil {
 		return nil, &usageError{err}

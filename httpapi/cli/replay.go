@@ -203,6 +203,9 @@ type streams struct {
 }
 
 func (a *app) streams(hunt fsm.HuntID) (*streams, error) {
+	if _, err := a.connect(); err != nil {
+		return nil, err
+	}
 	s := &streams{hunt: hunt}
 	for _, addr := range a.addrs {
 		c, err := client.New([]string{addr}, a.token)

@@ -70,7 +70,15 @@ type live struct {
 	drawn time.Time
 }
 
-func newLive(s *screen) *live { return &live{screen: s, now: time.Now} }
+// newLive returns a status that a terminal shows at once, and a log after a
+// while: what is done by then needs no progress.
+func newLive(s *screen) *live {
+	l := &live{screen: s, now: time.Now}
+	if !s.tty {
+		l.drawn = l.now()
+	}
+	return l
+}
 
 // status replaces the status line, unless the last change is too fresh. render
 // gets the width to fill, 0 for no limit.

@@ -66,18 +66,18 @@ func TestLive(t *testing.T) {
 		want string
 	}{
 		{"terminal", true, "\r\x1b[Ka\r\x1b[Knews\na\r\x1b[Kc\r\x1b[Kd\nlate\n"},
-		{"log", false, "a\nnews\nd\nlate\n"},
+		{"log", false, "news\nc\nd\nlate\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			now := time.Unix(1e9, 0)
 			l := newLive(&screen{w: &out, tty: tt.tty})
+			now := time.Now()
 			l.now = func() time.Time { return now }
 			text := func(s string) func(int) string { return func(int) string { return s } }
 			l.status(text("a"))
 			l.status(text("b")) // too fresh
 			l.printf("news\n")
-			now = now.Add(redrawEvery)
+			now = now.Add(plainEvery)
 			l.status(text("c"))
 			l.finish(text("d"))
 			l.printf("late")
