@@ -28,6 +28,9 @@ type identity struct {
 	Cert        []byte     `json:"cert"`        // PEM
 	Key         []byte     `json:"key"`         // PKCS #8
 	ClusterKey  [32]byte   `json:"cluster_key"` // opens the cluster's sealed secrets
+	// Renewing is true from the moment Incarnation was renewed until the data of
+	// the replica before it is gone.
+	Renewing bool `json:"renewing,omitempty"`
 	// Founding is true from the moment the founder wrote its identity until the
 	// cluster is founded and its tokens were told: a crash in between goes on.
 	Founding bool `json:"founding,omitempty"`

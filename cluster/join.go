@@ -177,14 +177,27 @@ func (n *Node) renewController(ctx context.Context, damage error) error {
 	if err != nil {
 		return fmt.Errorf("%w; and the other members could not give this node a new replica: %w", damage, err)
 	}
-	n.id.Incarnation = incarnation
+	n.id.Incarnation, n.id.Renewing = incarnation, true
 	if err := n.id.save(n.conf.Dir); err != nil { // before the old data goes: its name is never used again
 		return err
+	}
+	return n.finishRenewal()
+}
+
+// finishRenewal drops the old replica's data; a crash before it is done is made
+// up for at the next start.
+func (n *Node) finishRenewal() error {
+	if !n.id.Renewing {
+		return nil
 	}
 	if err := n.conf.Dir.DropController(); err != nil {
 		return err
 	}
-	return n.conf.Dir.DropSnapshots("controller")
+	if err := n.conf.Dir.DropSnapshots("controller"); err != nil {
+		return err
+	}
+	n.id.Renewing = false
+	return n.id.save(n.conf.Dir)
 }
 
 func (n *Node) askRenew(ctx context.Context, others []fsm.NodeID) (uint64, error) {

@@ -132,6 +132,9 @@ func (n *Node) goes(f func()) {
 
 // openControl opens this node's replica of the controller group.
 func (n *Node) openControl(ctx context.Context) error {
+	if err := n.finishRenewal(); err != nil {
+		return err
+	}
 	st, snaps, err := n.openControlStorage()
 	if errors.Is(err, store.ErrDamaged) {
 		if err := n.renewController(ctx, err); err != nil {
