@@ -48,9 +48,7 @@ type cluster struct {
 // test. It skips the test if short ones are asked for.
 func start(t *testing.T, nodes int, flags ...string) *cluster {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs real processes")
-	}
+	skipShort(t)
 	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
 	defer cancel()
 	c := &cluster{t: t, dir: t.TempDir(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
@@ -62,6 +60,13 @@ func start(t *testing.T, nodes int, flags ...string) *cluster {
 	t.Cleanup(c.end)
 	c.settle()
 	return c
+}
+
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs real processes")
+	}
 }
 
 // end stops all nodes and reads their logs.
@@ -87,15 +92,24 @@ func (c *cluster) end() {
 	}
 }
 
-// settle waits until every node is alive and every partition has its leader and
-// its voters, caught up.
+// settle waits until every node is alive and can serve, and every partition has
+// its leader and its voters, caught up.
 func (c *cluster) settle() {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), settleWithin)
-	defer cancel()
-	if err := c.Settled(ctx); err != nil {
-		c.t.Fatal(err)
+	eventually(c.t, settleWithin, "the cluster settles", c.settled)
+}
+
+// settled says what is not as settle wants it. What a node reports of itself may
+// be of its life before a restart, so each is asked as well.
+func (c *cluster) settled() error {
+	for i := range c.Nodes() {
+		if checks, err := c.at(i, "").Ready(c.t.Context()); err != nil {
+			return fmt.Errorf("%w: %s", err, checks)
+		}
 	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+	defer cancel()
+	return c.Settled(ctx)
 }
 
 // revive starts a node that was stopped or killed.
@@ -122,6 +136,21 @@ func (c *cluster) reviveAll() {
 	if err := errors.Join(errs...); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// logSize is how much a node has logged, in bytes, logSince what it logged after.
+func (c *cluster) logSize(i int) int {
+	c.t.Helper()
+	return len(c.logSince(i, 0))
+}
+
+func (c *cluster) logSince(i, size int) string {
+	c.t.Helper()
+	log, err := os.ReadFile(c.Log(i))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(log[size:])
 }
 
 // pid is a node's process id; 0 if it does not run. The command line of every

@@ -42,7 +42,7 @@ func TestRecover(t *testing.T) {
 	c := start(t, 3, "--partitions", "2")
 	doc := quiz("recover", 1)
 	teams, _ := c.open(doc, loadTeams)
-	many, more := guesses(t, teams, 0, load), guesses(t, teams, load, load+tail)
+	many, more := guesses(t, teams, 0, load, longAnswer), guesses(t, teams, load, load+tail, longAnswer)
 	begin := time.Now()
 	c.guess(doc.id(), many, load, false)
 	t.Logf("%d submissions in %.1f s", load, time.Since(begin).Seconds())
@@ -121,15 +121,15 @@ func (c *cluster) applied(i int) map[string]int {
 	return out
 }
 
-// guesses writes wrong answers number from to number to, dealt to the teams, into
-// a file for "cairn replay", and returns its name.
-func guesses(t *testing.T, teams []fsm.TeamID, from, to int) string {
+// guesses writes wrong answers number from to number to, of some length each and
+// dealt to the teams, into a file for "cairn replay", and returns its name.
+func guesses(t *testing.T, teams []fsm.TeamID, from, to, length int) string {
 	t.Helper()
 	var b []byte
 	for n := from; n < to; n++ {
 		answer := fmt.Sprintf("guess %d ", n)
 		b = append(rest.AppendBatchLine(b, &rest.BatchLine{
-			Key: fmt.Sprintf("k%d", n), Team: teams[n%len(teams)], Clue: "c1", Answer: answer + strings.Repeat("x", longAnswer-len(answer)),
+			Key: fmt.Sprintf("k%d", n), Team: teams[n%len(teams)], Clue: "c1", Answer: answer + strings.Repeat("x", length-len(answer)),
 		}), '\n')
 	}
 	file := filepath.Join(t.TempDir(), "guesses.ndjson")
