@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,33 +50,27 @@ type source struct {
 
 func (s *source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// bubble reports whether the file runs things in synctest bubbles, where
-// sleeping is free and exact.
-func (s *source) bubble() bool {
-	return slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
-}
-
 func (s *source) line(p token.Pos) int { return s.fset.Position(p).Line }
 
 func sources(t *testing.T) []*source {
 	t.Helper()
 	var out []*source
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(root, path)
+		rel, err := filepath.Rel(root, name)
 		if err != nil {
 			return err
 		}
 		if d.IsDir() && (rel == ".git" || rel == "data" || rel == "bin" || d.Name() == "testdata") {
 			return filepath.SkipDir
 		}
-		if d.IsDir() || filepath.Ext(path) != ".go" {
+		if d.IsDir() || filepath.Ext(name) != ".go" {
 			return nil
 		}
 		fset := token.NewFileSet()
-		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -91,10 +86,24 @@ func sources(t *testing.T) []*source {
 	return out
 }
 
+// bubbles are the folders whose tests run in synctest bubbles, where sleeping
+// is free and exact.
+func bubbles(all []*source) map[string]bool {
+	found := map[string]bool{}
+	for _, s := range all {
+		if slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` }) {
+			found[path.Dir(s.path)] = true
+		}
+	}
+	return found
+}
+
 // TestTidy keeps files and functions small enough to read, names telling, and
 // tests free of waiting by the clock; a pause in a loop that polls is none.
 func TestTidy(t *testing.T) {
-	for _, s := range sources(t) {
+	all := sources(t)
+	bubbles := bubbles(all)
+	for _, s := range all {
 		if n := s.line(s.file.FileEnd); n > maxFile {
 			t.Errorf("%s has %d lines; at most %d", s.path, n, maxFile)
 		}
@@ -106,12 +115,13 @@ func TestTidy(t *testing.T) {
 				t.Errorf("%s:%d: do it or file it", s.path, s.line(c.Pos()))
 			}
 		}
-		checkCode(t, s)
+		checkCode(t, s, s.test() && !bubbles[path.Dir(s.path)])
 	}
 }
 
-// checkCode checks functions and calls.
-func checkCode(t *testing.T, s *source) {
+// checkCode checks functions and calls; in awake code, a pause outside of any
+// loop is waiting by the clock.
+func checkCode(t *testing.T, s *source, awake bool) {
 	var loopEnd token.Pos // of the outermost loop around the node
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -123,7 +133,7 @@ func checkCode(t *testing.T, s *source) {
 			}
 		case *ast.SelectorExpr:
 			x, ok := n.X.(*ast.Ident)
-			if ok && x.Name == "time" && n.Sel.Name == "Sleep" && s.test() && !s.bubble() && n.Pos() > loopEnd {
+			if ok && x.Name == "time" && n.Sel.Name == "Sleep" && awake && n.Pos() > loopEnd {
 				t.Errorf("%s:%d: time.Sleep in a test; poll a condition with a deadline, or use a synctest bubble", s.path, s.line(n.Pos()))
 			}
 			if ok && x.Name == "os" && n.Sel.Name == "Exit" && !s.test() && s.file.Name.Name != "main" {
@@ -143,20 +153,20 @@ func TestImports(t *testing.T) {
 			continue
 		}
 		for _, imp := range s.file.Imports {
-			path, ours := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module)
-			if !ours || within(path, folder) {
+			target, ours := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module)
+			if !ours || within(target, folder) {
 				continue
 			}
-			if !slices.ContainsFunc(allowed, func(a string) bool { return within(path, a) }) {
-				t.Errorf("%s imports %s; %s may import only %v", s.path, path, folder, allowed)
+			if !slices.ContainsFunc(allowed, func(a string) bool { return within(target, a) }) {
+				t.Errorf("%s imports %s; %s may import only %v", s.path, target, folder, allowed)
 			}
 		}
 	}
 }
 
-// within reports whether path is folder or inside it.
-func within(path, folder string) bool {
-	return path == folder || strings.HasPrefix(path, folder+"/")
+// within reports whether target is folder or inside it.
+func within(target, folder string) bool {
+	return target == folder || strings.HasPrefix(target, folder+"/")
 }
 
 // TestTopLevel keeps the top of the tree as it was laid out.
