@@ -177,3 +177,30 @@ func TestCutOffLeader(t *testing.T) {
 		}
 	})
 }
+
+// TestAddressChange: a node comes back under another name and address. Until the
+// others know it they dial the old one, so it must tell them first.
+func TestAddressChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		defer s.close()
+		h := s.create(3)
+		s.crash(2)
+		s.nodes[2].name = "moved"
+		s.start(2)
+		s.until("the node follows its groups again", func() bool {
+			for _, c := range s.nodes[2].node.Ready() {
+				if !c.OK {
+					return false
+				}
+			}
+			return true
+		})
+		s.crash(1)
+		for i := range 3 {
+			if _, err := s.submit(2, h, team(i), "a", "yes", "k"); err != nil {
+				t.Errorf("with the moved node as half of the quorum: %v", err)
+			}
+		}
+	})
+}

@@ -114,14 +114,21 @@ func (c *control) nudgeLoop(ctx context.Context) {
 }
 
 // propose has the controller's leader, wherever it is, commit a command, and
-// returns once this node has applied it too. Every command is safe to repeat or
-// is refused the second time, so retries go on until ctx ends; then the error
-// is Unavailable if nothing was sent, OutcomeUnknown otherwise.
+// returns once this node has applied it too. Every command is safe to repeat, so
+// retries go on until ctx ends; then the error is Unavailable if nothing was
+// sent, OutcomeUnknown otherwise.
 func (c *control) propose(ctx context.Context, cmd controller.Command) (controller.Result, error) {
+	index, res, err := c.commit(ctx, cmd)
+	if err != nil {
+		return res, err
+	}
+	return res, c.group.Wait(ctx, index)
+}
+
+// commit is propose for a node that may not hear from the leader yet.
+func (c *control) commit(ctx context.Context, cmd controller.Command) (index uint64, res controller.Result, err error) {
 	entry := controller.Encode(cmd)
-	var index uint64
-	var res controller.Result
-	err := c.node.router.toController(ctx, call{
+	err = c.node.router.toController(ctx, call{
 		kind: kindControl,
 		body: entry,
 		local: func(context.Context) (err error) {
@@ -134,16 +141,10 @@ func (c *control) propose(ctx context.Context, cmd controller.Command) (controll
 			return r.Done()
 		},
 	})
-	if err != nil {
-		return res, err
+	if err == nil && res.Err != nil {
+		err = res.Err
 	}
-	if err := c.group.Wait(ctx, index); err != nil {
-		return res, err
-	}
-	if res.Err != nil {
-		return res, res.Err
-	}
-	return res, nil
+	return index, res, err
 }
 
 // catchUp returns once this node's copy of the state includes everything that was

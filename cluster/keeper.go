@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -18,7 +19,7 @@ const keepEvery = time.Second
 // replicas that are to run here, replicas that are to go. It looks after every
 // change of the state and every keepEvery.
 func (n *Node) keep() {
-	if !n.current() {
+	if !n.announce() || !n.current() {
 		return
 	}
 	tick := time.NewTicker(keepEvery)
@@ -42,6 +43,31 @@ func (n *Node) keep() {
 		}
 		n.keepMembers(st)
 		n.keepReplicas(st)
+	}
+}
+
+// announce tells the cluster this node's present name, addresses and build. It
+// comes first: the others reach a node that came back elsewhere only after it.
+// False: the node stops, or is no longer wanted.
+func (n *Node) announce() bool {
+	for attempt := 0; ; attempt++ {
+		ctx, cancel := context.WithTimeout(n.ctx, syncTimeout)
+		_, _, err := n.control.commit(ctx, &controller.AddMember{Now: now(), Member: n.self()})
+		cancel()
+		switch fsm.KindOf(err) {
+		case fsm.Conflict, fsm.NotFound, fsm.Invalid:
+			if !n.id.Founding && n.ctx.Err() == nil && err != nil {
+				n.conf.Fatal(fmt.Errorf("the cluster does not take this node back: %w", err))
+				return false
+			}
+		}
+		if err == nil {
+			return true
+		}
+		n.log.Info("telling the cluster this node's addresses failed, trying again", "err", err)
+		if !pause(n.ctx, 4+attempt) {
+			return false
+		}
 	}
 }
 
@@ -85,17 +111,6 @@ func (n *Node) keepMembers(st *controller.State) {
 	}
 	for _, id := range gone {
 		n.link.Drop(id)
-	}
-	// A node that came back with another address or build tells so.
-	if m, ok := st.Member(n.id.Node); ok && m.State != controller.Left {
-		self := n.self()
-		if m.Name != self.Name || m.Address != self.Address || m.HTTP != self.HTTP || m.Zone != self.Zone || m.Version != self.Version {
-			ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
-			defer cancel()
-			if _, err := n.control.propose(ctx, &controller.AddMember{Now: fsm.TimeOf(time.Now()), Member: self}); err != nil {
-				n.log.Warn("telling the cluster this node's new addresses failed, trying again", "err", err)
-			}
-		}
 	}
 }
 
