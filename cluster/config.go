@@ -42,9 +42,6 @@ type Config struct {
 
 	// Timing of elections; zero means group.DefaultTiming.
 	Timing group.Timing
-	// InFlight is how many log entries of this node are on their way at once;
-	// zero means DefaultInFlight. See group.Pacer.
-	InFlight int
 	// Logger must not block.
 	Logger *slog.Logger
 	// Fatal ends the process: what it is given cannot be survived.
@@ -58,7 +55,6 @@ const (
 	DefaultPartitions    = 16
 	DefaultNodeTimeout   = 5 * time.Second
 	DefaultReassignAfter = 30 * time.Second
-	DefaultInFlight      = 2
 )
 
 // WithDefaults returns c with the zero values filled in that have defaults and
@@ -71,9 +67,6 @@ func (c Config) WithDefaults() Config {
 		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		}
-	}
-	if c.InFlight == 0 {
-		c.InFlight = DefaultInFlight
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -15,7 +15,7 @@ import (
 const (
 	reconcileEvery = 500 * time.Millisecond
 	aliveFor       = 3 * time.Second        // a follower that answered so recently is alive
-	steadyFor      = 10 * time.Second       // leadership goes to a follower that has answered for so long
+	steadyFor      = 4 * time.Second        // leadership goes to a follower that has answered for so long
 	closeBehind    = 64                     // entries behind the leader that count as caught up
 	transferPause  = 10 * time.Second       // between two attempts to hand one group over
 	transferGap    = 200 * time.Millisecond // between any two hand-overs of this node

@@ -168,10 +168,11 @@ func (q *Queue) run() {
 	for range q.wake {
 		for q.Depth() > 0 {
 			release := q.pacer.Acquire()
+			done := false
 			if items := q.take(&batch); len(items) > 0 {
-				q.commit(&batch, items)
+				done = q.commit(&batch, items)
 			}
-			release()
+			release(done)
 		}
 		if q.isClosed() {
 			return
@@ -225,8 +226,9 @@ func weight(c partition.Command) int {
 	return 4 * rest
 }
 
-// commit proposes the batch and hands every rider its result.
-func (q *Queue) commit(b *partition.Batch, items []*item) {
+// commit proposes the batch and hands every rider its result. It reports whether
+// the entry was committed.
+func (q *Queue) commit(b *partition.Batch, items []*item) bool {
 	var entry []byte // empty: only reads ride, a barrier is enough
 	if b.Len() > 0 {
 		entry = b.Bytes()
@@ -248,4 +250,5 @@ func (q *Queue) commit(b *partition.Batch, items []*item) {
 		}
 		it.answer <- a
 	}
+	return err == nil
 }

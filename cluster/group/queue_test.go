@@ -112,7 +112,7 @@ func submit(key string) *partition.Submit {
 // entry, in order, and everybody gets the answer to their own.
 func TestQueueBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		before := s.g.count()
@@ -136,7 +136,7 @@ func TestQueueBatches(t *testing.T) {
 // nothing, and a leader that was cut off answers none of them.
 func TestReadsShareABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		last := s.all[0].group.Last()
@@ -167,7 +167,7 @@ func TestReadsShareABarrier(t *testing.T) {
 // not fit is refused at once, what waited past its deadline was never proposed.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		s.w.isolate("n0", true)
@@ -203,7 +203,7 @@ func TestQueueIsBounded(t *testing.T) {
 // behind it go on.
 func TestTooLargeCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		big := submit("k")
 		big.Answer = strings.Repeat("x", partition.MaxEntry)
@@ -220,14 +220,14 @@ func TestTooLargeCommand(t *testing.T) {
 // comes back by itself so that a stuck group stalls nobody.
 func TestPacer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(1)
+		p := NewPacer()
 		release := p.Acquire()
 		order := make(chan int, 3)
 		for i := range 3 {
 			go func() {
 				give := p.Acquire()
 				order <- i
-				give()
+				give(true)
 			}()
 			synctest.Wait()
 		}
@@ -240,14 +240,14 @@ func TestPacer(t *testing.T) {
 		if took := time.Since(start); took != hold {
 			t.Errorf("a slot that was never given back came back after %v, want %v", took, hold)
 		}
-		release() // late: must not make a second slot
+		release(true) // late: must not make a second slot
 		release = p.Acquire()
 		select {
 		case <-acquired(p):
 			t.Error("a slot given back twice counts twice")
 		case <-time.After(hold / 2):
 		}
-		release()
+		release(true)
 		time.Sleep(time.Second)
 	})
 }
@@ -255,8 +255,38 @@ func TestPacer(t *testing.T) {
 func acquired(p *Pacer) <-chan struct{} {
 	got := make(chan struct{})
 	go func() {
-		p.Acquire()()
+		p.Acquire()(true)
 		close(got)
 	}()
 	return got
+}
+
+// TestPacerAdapts: entries that wait for distance raise the limit, entries that
+// wait for each other lower it.
+func TestPacerAdapts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPacer()
+		load := func(took func(busy int) time.Duration) {
+			var all sync.WaitGroup
+			for range 2000 {
+				all.Go(func() {
+					release := p.Acquire()
+					p.mu.Lock()
+					busy := p.busy
+					p.mu.Unlock()
+					time.Sleep(took(busy))
+					release(true)
+				})
+			}
+			all.Wait()
+		}
+		load(func(int) time.Duration { return 3 * time.Millisecond })
+		if p.Limit() != maxInFlight {
+			t.Errorf("with a distant disk the limit is %d, want %d", p.Limit(), maxInFlight)
+		}
+		load(func(busy int) time.Duration { return time.Duration(busy) * 3 * time.Millisecond / 2 })
+		if p.Limit() > 2 {
+			t.Errorf("with one disk for all the limit is %d, want at most 2", p.Limit())
+		}
+	})
 }
