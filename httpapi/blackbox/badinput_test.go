@@ -201,13 +201,22 @@ func TestBadLines(t *testing.T) {
 		}
 		w.CloseWithError(out.Flush())
 	}()
-	refusals := streamed(t, c, doc.id(), body, n+1, bad)
-	again := n - refusals
-	c.wantCounts(doc.id(), again)
+	judged := n - streamed(t, c, doc.id(), body, n+1, bad)
+	c.wantCounts(doc.id(), judged)
 
-	const whole = 10
+	cutOffStream(t, c)
+	c.wantCounts(doc.id(), judged+cutLines)
+}
+
+// cutLines is how many lines a stream has before the one in which it breaks off.
+const cutLines = 10
+
+// cutOffStream breaks a stream off in the middle of a line: the whole ones count,
+// and the answer's last line tells of the other.
+func cutOffStream(t *testing.T, c *cluster) {
+	t.Helper()
 	var cut bytes.Buffer
-	for i := range whole {
+	for i := range cutLines {
 		fmt.Fprintf(&cut, "{\"key\":\"cut%d\",\"team\":\"t1\",\"clue\":\"c1\",\"answer\":\"cut %d\"}\n", i, i)
 	}
 	cut.WriteString(`{"key":"half","team":"t1","clue":"c1","ans`)
@@ -215,10 +224,9 @@ func TestBadLines(t *testing.T) {
 	defer resp.Body.Close()
 	answers, err := io.ReadAll(resp.Body)
 	lines := strings.Split(strings.TrimSpace(string(answers)), "\n")
-	if err != nil || len(lines) != whole+1 || strings.Count(string(answers), `"verdict":"incorrect"`) != whole || !strings.Contains(lines[whole], "broke off") {
-		t.Errorf("a stream cut off in line %d is answered (%v):\n%s", whole+1, err, answers)
+	if err != nil || len(lines) != cutLines+1 || strings.Count(string(answers), `"verdict":"incorrect"`) != cutLines || !strings.Contains(lines[cutLines], "broke off") {
+		t.Errorf("a stream cut off in line %d is answered (%v):\n%s", cutLines+1, err, answers)
 	}
-	c.wantCounts(doc.id(), again+whole)
 }
 
 // streamed sends a body to submissions:batch and reads an answer to every line:

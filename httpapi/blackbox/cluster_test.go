@@ -100,7 +100,8 @@ func (c *cluster) settle() {
 }
 
 // settled says what is not as settle wants it. What a node reports of itself may
-// be of its life before a restart, so each is asked as well.
+// be of its life before a restart, so each is asked as well; and a controller
+// that is still filling a replica would not survive the next fault.
 func (c *cluster) settled() error {
 	for i := range c.Nodes() {
 		if checks, err := c.at(i, "").Ready(c.t.Context()); err != nil {
@@ -109,6 +110,15 @@ func (c *cluster) settled() error {
 	}
 	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
 	defer cancel()
+	nodes, err := c.admin().Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes.Nodes {
+		if n.Controller == "non_voter" {
+			return fmt.Errorf("%s has no vote in the controller", n.Name)
+		}
+	}
 	return c.Settled(ctx)
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -201,14 +200,4 @@ func show(v any) string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-// teamIDs are the teams that sent something, in order.
-func (h *realHunt) teamIDs() []fsm.TeamID {
-	ids := make([]fsm.TeamID, 0, len(h.lines))
-	for id := range h.lines {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }
