@@ -36,6 +36,7 @@ type Node struct {
 	link     *link.Link
 	book     *book
 	router   *router
+	forward  *forwarder
 	control  *control
 	replicas *replicas
 	hunts    *huntCache
@@ -86,7 +87,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 		return err
 	}
 	n.log = n.log.With("node", n.conf.Name)
-	n.router, n.hunts = newRouter(n), newHuntCache()
+	n.router, n.forward, n.hunts = newRouter(n), newForwarder(n), newHuntCache()
 	n.reports = newReports(n)
 	if n.replicas, err = newReplicas(n); err != nil {
 		return err
@@ -277,8 +278,8 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 		return nil, &fsm.Error{Kind: fsm.NotLeader} // no hint: not a replica of this group
 	}
 	switch kind {
-	case kindCommand:
-		return r.serveCommand(ctx, body)
+	case kindCommands:
+		return r.serveCommands(ctx, body)
 	case kindQuery:
 		return r.serveQuery(ctx, body)
 	case kindEnsure:

@@ -7,7 +7,6 @@ import (
 	"cairn/fsm"
 	"cairn/fsm/controller"
 	"cairn/fsm/partition"
-	"cairn/fsm/wire"
 )
 
 // Submit judges and records one answer; see Submission. The key makes it
@@ -88,8 +87,8 @@ func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd part
 		return partition.Result{}, err
 	}
 	var res partition.Result
+	var body []byte // encoded when another node is asked
 	c := call{
-		kind: kindCommand,
 		local: func(ctx context.Context) (err error) {
 			r := n.replicas.get(p)
 			if r == nil {
@@ -98,13 +97,14 @@ func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd part
 			res, err = r.lead(ctx, cmd)
 			return err
 		},
-		decode: func(body []byte) error {
-			rd := wire.NewReader(body)
-			res = partition.ReadResult(rd)
-			return rd.Done()
+		remote: func(ctx context.Context, to fsm.NodeID) (err error) {
+			if body == nil {
+				body = partition.EncodeCommand(cmd)
+			}
+			res, err = n.forward.send(ctx, to, p, body)
+			return err
 		},
 	}
-	c.body = partition.EncodeCommand(cmd)
 	if err := n.router.toPartition(ctx, p, c); err != nil {
 		return res, err
 	}
@@ -112,21 +112,6 @@ func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd part
 		return res, res.Err
 	}
 	return res, nil
-}
-
-// serveCommand handles a command forwarded to this node as the leader.
-func (r *replica) serveCommand(ctx context.Context, body []byte) ([]byte, error) {
-	cmd, err := partition.DecodeCommand(body)
-	if err != nil {
-		return nil, fsm.Errorf(fsm.Invalid, "the forwarded command cannot be read: %v", err)
-	}
-	res, err := r.lead(ctx, cmd)
-	if err != nil {
-		return nil, err
-	}
-	var w wire.Writer
-	partition.AppendResult(&w, &res)
-	return w.B, nil
 }
 
 // lead proposes a command as the leader. It first sees to what Apply will need:

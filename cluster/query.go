@@ -205,7 +205,13 @@ func (n *Node) askTeam(ctx context.Context, h HuntRef, team fsm.TeamID, generati
 			w.Uvarint(uint64(generation))
 		}
 	}
-	return n.ask(ctx, p, c, q)
+	fresh, err := n.ask(ctx, p, c, q)
+	if fsm.KindOf(err) == fsm.NotFound {
+		// A partition that was never asked to install the hunt says that there is
+		// no such hunt; the caller was authorised for one that exists.
+		err = fsm.Errorf(fsm.NotFound, "hunt %s has no team %s", h.ID, team)
+	}
+	return fresh, err
 }
 
 // CheckTeam asks the partition whether a team principal's generation holds.

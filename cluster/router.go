@@ -16,7 +16,7 @@ import (
 const (
 	kindControl     = uint8(group.KindEnd) + iota // a controller command -> index, result
 	kindControlSync                               // -> index that includes all acknowledged before
-	kindCommand                                   // a partition command -> result
+	kindCommands                                  // partition commands -> results, see forwarder
 	kindQuery                                     // a partition query -> freshness, answer
 	kindEnsure                                    // a hunt's version is to be applied -> nothing
 	kindConfig                                    // a group's committed configuration
@@ -51,6 +51,9 @@ type call struct {
 	body   []byte                      // for another node
 	local  func(context.Context) error // on this node, as the leader or NotLeader
 	decode func(body []byte) error     // the other node's answer
+	// remote, if set, asks the other node in a way of its own, instead of with
+	// kind, body and decode.
+	remote func(ctx context.Context, to fsm.NodeID) error
 }
 
 func (r *router) toController(ctx context.Context, c call) error {
@@ -118,12 +121,20 @@ func (r *router) try(ctx context.Context, g uint32, to fsm.NodeID, c call) error
 	if to == r.node.id.Node {
 		return c.local(ctx)
 	}
-	body, err := r.node.link.Call(ctx, to, c.kind, g, c.body)
+	err := r.ask(ctx, g, to, c)
 	r.node.conf.Events.Forwarded(forwardResult(err))
+	if kind := fsm.KindOf(err); err != nil && (errors.Is(err, link.ErrUnsent) || kind == fsm.OutcomeUnknown) {
+		r.node.conf.Events.Unresponsive()
+	}
+	return err
+}
+
+func (r *router) ask(ctx context.Context, g uint32, to fsm.NodeID, c call) error {
+	if c.remote != nil {
+		return c.remote(ctx, to)
+	}
+	body, err := r.node.link.Call(ctx, to, c.kind, g, c.body)
 	if err != nil {
-		if kind := fsm.KindOf(err); errors.Is(err, link.ErrUnsent) || kind == fsm.OutcomeUnknown {
-			r.node.conf.Events.Unresponsive()
-		}
 		return err
 	}
 	return c.decode(body)

@@ -82,6 +82,29 @@ func (a *api) serve(rt *route) http.HandlerFunc {
 
 // run admits, authorizes and handles a request.
 func (a *api) run(c *call) error {
+	if c.route.stream {
+		return a.runStream(c)
+	}
+	return a.admit(c)
+}
+
+// runStream lets a stream's answer begin before its body ends, a refusal too:
+// net/http would first read the body, which the client holds open. The
+// connection of a refused stream is not used again, for the same reason.
+func (a *api) runStream(c *call) error {
+	rc := http.NewResponseController(c.w)
+	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("read and write at once: %w", err)
+	}
+	err := a.admit(c)
+	if err != nil && c.w.status == 0 {
+		c.w.Header().Set("Connection", "close")
+		rc.SetReadDeadline(time.Now()) // an error leaves the server's own timeout
+	}
+	return err
+}
+
+func (a *api) admit(c *call) error {
 	if !c.route.exempt {
 		gate := a.gateOf(c.route)
 		if !gate.enter() {

@@ -55,9 +55,6 @@ type parser func(number int, line []byte, err error) task
 // line before the break is not run.
 func (a *api) stream(c *call, parse parser) error {
 	rc := http.NewResponseController(c.w)
-	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("read and write at once: %w", err)
-	}
 	// net/http ends a request's context when its body breaks off. The lines that
 	// came whole are judged all the same: each has its deadline, and write stops
 	// the work when the client does not take the answers.
@@ -66,11 +63,13 @@ func (a *api) stream(c *call, parse parser) error {
 		ctx: ctx, stop: cancel, rc: rc, timeout: c.budget, parse: parse,
 		queue: make(chan *slot, a.Window), ready: make(chan *slot), last: map[fsm.TeamID]*slot{},
 	}
-	// Wake a read that waits for a client, once nobody waits for its result.
+	// Wake a read that waits for a client, once nobody waits for its result. On
+	// the way out this is called off first: a deadline that comes after the
+	// handler has returned would hit the connection's next request.
 	stop := context.AfterFunc(ctx, func() { s.setReadDeadline(time.Now()) })
-	defer stop()
 	defer s.workers.Wait()
 	defer cancel()
+	defer stop()
 	c.w.Header()["Content-Type"] = []string{"application/x-ndjson"}
 	c.w.WriteHeader(http.StatusOK)
 	s.workers.Go(func() { s.read(c.r.Body) })

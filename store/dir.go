@@ -144,6 +144,10 @@ func prepare(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return furnishEmpty(path)
 	}
+	if errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w. It only says that the layout is version %d: if the rest of the directory is whole, restore "+
+			"the file from another node's directory; otherwise move the directory away and join the cluster again with an empty one", err, Format)
+	}
 	if err != nil {
 		return err
 	}

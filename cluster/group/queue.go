@@ -110,17 +110,36 @@ func (q *Queue) Read(ctx context.Context) error {
 }
 
 func (q *Queue) ride(ctx context.Context, c partition.Command, size int) (partition.Result, error) {
-	if !q.group.Leads() {
-		return partition.Result{}, q.group.notLeader()
-	}
-	it := &item{command: c, size: size, at: q.now(), ctx: ctx, answer: make(chan answer, 1)}
-	if err := q.admit(it); err != nil {
+	r, err := q.start(ctx, c, size)
+	if err != nil {
 		return partition.Result{}, err
 	}
+	return r.Wait()
+}
+
+// Ride is a command in the queue.
+type Ride struct{ it *item }
+
+// Start is the first half of Do: it queues a command. Who has several queues
+// them all before waiting for the first.
+func (q *Queue) Start(ctx context.Context, c partition.Command) (Ride, error) {
+	return q.start(ctx, c, weight(c))
+}
+
+func (q *Queue) start(ctx context.Context, c partition.Command, size int) (Ride, error) {
+	if !q.group.Leads() {
+		return Ride{}, q.group.notLeader()
+	}
+	it := &item{command: c, size: size, at: q.now(), ctx: ctx, answer: make(chan answer, 1)}
+	return Ride{it}, q.admit(it)
+}
+
+// Wait is the second half of Do.
+func (r Ride) Wait() (partition.Result, error) {
 	select {
-	case a := <-it.answer:
+	case a := <-r.it.answer:
 		return a.result, a.err
-	case <-ctx.Done():
+	case <-r.it.ctx.Done():
 		return partition.Result{}, fsm.Errorf(fsm.OutcomeUnknown, "no answer before the deadline; retry with the same key")
 	}
 }

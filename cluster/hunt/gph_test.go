@@ -17,6 +17,14 @@ import (
 
 const gph = "../../testdata/gph/"
 
+// gphTeam is what the submissions make of a team.
+type gphTeam struct {
+	id                 string
+	solves             int
+	last, finish       fsm.Time
+	correct, incorrect int
+}
+
 // TestRealHunt judges the excerpt of a real hunt with the Matcher and ranks its
 // teams in the plainest way: the published ranks must come out. It keeps the
 // excerpt fit for the tests that play it through a cluster.
@@ -25,18 +33,12 @@ func TestRealHunt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type team struct {
-		id                 string
-		solves             int
-		last, finish       fsm.Time
-		correct, incorrect int
-	}
-	teams := map[string]*team{}
+	teams := map[string]*gphTeam{}
 	for _, row := range readTSV(t, gph+"teams.tsv") {
 		if err := CheckName(row[1]); err != nil {
 			t.Errorf("team %s: %v", row[0], err)
 		}
-		teams[row[0]] = &team{id: row[0]}
+		teams[row[0]] = &gphTeam{id: row[0]}
 	}
 	m := NewMatcher(d)
 	for _, line := range readGzip(t, gph+"submissions.ndjson.gz") {
@@ -67,7 +69,13 @@ func TestRealHunt(t *testing.T) {
 		}
 	}
 
-	var listed []*team
+	compareRanks(t, teams)
+}
+
+// compareRanks ranks the teams by finish, solves and last solve.
+func compareRanks(t *testing.T, teams map[string]*gphTeam) {
+	t.Helper()
+	var listed []*gphTeam
 	correct, incorrect := 0, 0
 	for _, by := range teams {
 		correct, incorrect = correct+by.correct, incorrect+by.incorrect
@@ -79,7 +87,7 @@ func TestRealHunt(t *testing.T) {
 		t.Errorf("%d correct and %d incorrect answers, want 626 and 2270", correct, incorrect)
 	}
 	never := fsm.Time(1 << 62)
-	slices.SortFunc(listed, func(a, b *team) int {
+	slices.SortFunc(listed, func(a, b *gphTeam) int {
 		return cmp.Or(cmp.Compare(cmp.Or(a.finish, never), cmp.Or(b.finish, never)), cmp.Compare(b.solves, a.solves), cmp.Compare(a.last, b.last))
 	})
 	want := readTSV(t, gph+"expected_ranks.tsv")

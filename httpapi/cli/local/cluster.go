@@ -187,9 +187,11 @@ func (c *Cluster) Restart(ctx context.Context, i int) error {
 		return fmt.Errorf("start %s: %w", n.name, err)
 	}
 	n.proc = proc
-	if n.ready, err = awaitReady(ctx, proc, readyFile); err != nil {
+	ready, err := awaitReady(ctx, proc, readyFile)
+	if err != nil {
 		return fmt.Errorf("%s: %w; its log ends:\n%s", n.name, err, tail(c.Log(i)))
 	}
+	n.ready = ready
 	return nil
 }
 
