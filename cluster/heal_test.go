@@ -112,6 +112,29 @@ func TestDamagedIdentity(t *testing.T) {
 	})
 }
 
+// TestLostBook: a node that lost the others' addresses learns them from what they
+// send.
+func TestLostBook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		defer s.close()
+		h := s.create(2)
+		s.crash(1)
+		if smash(t, s.nodes[1].data, "peers") != 1 {
+			t.Fatal("there is no book of addresses")
+		}
+		s.start(1)
+		time.Sleep(aliveFor + reportEvery)
+		s.settle()
+		s.crash(2)
+		for i := range 2 {
+			if _, err := s.submit(1, h, team(i), "a", "yes", "k"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // TestGrows adds nodes to a running cluster up to five, while it plays.
 func TestGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

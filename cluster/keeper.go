@@ -51,7 +51,10 @@ func (n *Node) keep() {
 // False: the node stops, or is no longer wanted.
 func (n *Node) announce() bool {
 	for attempt := 0; ; attempt++ {
-		ctx, cancel := context.WithTimeout(n.ctx, syncTimeout)
+		if st := n.control.state(); st.Founded() {
+			n.keepMembers(st) // the others' appends may know addresses that the book has lost
+		}
+		ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
 		_, _, err := n.control.commit(ctx, &controller.AddMember{Now: now(), Member: n.self()})
 		cancel()
 		switch fsm.KindOf(err) {

@@ -48,8 +48,8 @@ type Node struct {
 	disk diskProbe
 
 	handMu    sync.Mutex
-	handedAny time.Time            // when this node last handed a group over, see mayTransfer
-	handed    map[uint32]time.Time // and each of them
+	handedAny time.Time         // when this node last handed a group over, see mayTransfer
+	handed    map[uint32]handed // and each of them
 }
 
 // Founded is what founding a cluster yields: the only time the tokens are told.
@@ -69,7 +69,7 @@ func Open(ctx context.Context, conf Config, tell func(Founded) error) (*Node, er
 	if err := conf.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{conf: conf, log: conf.Logger, moved: make(chan struct{}, 1), handed: map[uint32]time.Time{}}
+	n := &Node{conf: conf, log: conf.Logger, moved: make(chan struct{}, 1), handed: map[uint32]handed{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.start(ctx, tell); err != nil {
 		n.stop()

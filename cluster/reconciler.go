@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	reconcileEvery = 500 * time.Millisecond
-	aliveFor       = 3 * time.Second        // a follower that answered so recently is alive
-	steadyFor      = 4 * time.Second        // leadership goes to a follower that has answered for so long
-	closeBehind    = 64                     // entries behind the leader that count as caught up
-	transferPause  = 10 * time.Second       // between two attempts to hand one group over
-	transferGap    = 200 * time.Millisecond // between any two hand-overs of this node
+	reconcileEvery   = 500 * time.Millisecond
+	aliveFor         = 3 * time.Second  // a follower that answered so recently is alive
+	steadyFor        = 4 * time.Second  // leadership goes to a follower that has answered for so long
+	closeBehind      = 64               // entries behind the leader that count as caught up
+	transferPause    = 10 * time.Second // before a group is handed over a second time; doubles
+	maxTransferPause = 10 * time.Minute
+	transferGap      = 200 * time.Millisecond // between any two hand-overs of this node
 )
 
 // reconcile brings every group that this node leads closer to what is wished,
@@ -113,16 +114,27 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	return s.Action != placement.Transfer
 }
 
+// handed remembers the hand-overs of one group.
+type handed struct {
+	at    time.Time
+	pause time.Duration // until the next
+}
+
 // mayTransfer spaces hand-overs: one at a time for this node, so that its
-// partitions do not all pause at once, and one group not again and again.
+// partitions do not all pause at once; and a group that came back is given away
+// again only after a pause that doubles, for whoever could not keep it may be ill.
 func (n *Node) mayTransfer(g uint32) bool {
 	n.handMu.Lock()
 	defer n.handMu.Unlock()
-	now := time.Now()
-	if now.Sub(n.handedAny) < transferGap || now.Sub(n.handed[g]) < transferPause {
+	now, last := time.Now(), n.handed[g]
+	if now.Sub(n.handedAny) < transferGap || now.Sub(last.at) < last.pause {
 		return false
 	}
-	n.handedAny, n.handed[g] = now, now
+	pause := min(max(transferPause, 2*last.pause), maxTransferPause)
+	if now.Sub(last.at) > 2*maxTransferPause {
+		pause = transferPause
+	}
+	n.handedAny, n.handed[g] = now, handed{now, pause}
 	return true
 }
 

@@ -118,11 +118,25 @@ func (g Group) quorumWithout(r fsm.Replica) bool {
 
 func removeDead(g Group) (Step, bool) {
 	for _, m := range g.Members {
-		if _, wanted := g.wanted(m.Replica); !wanted && !m.Alive && (!m.Voter || g.quorumWithout(m.Replica)) {
+		if _, wanted := g.wanted(m.Replica); wanted || m.Replica == g.Self || m.Alive && !g.succeeded(m.Replica) {
+			continue
+		}
+		if !m.Voter || g.quorumWithout(m.Replica) {
 			return Step{Remove, m.Replica, "it is dead and no longer wished"}, true
 		}
 	}
 	return Step{}, false
+}
+
+// succeeded reports whether a later replica of the same node is wished: then
+// this one's data is gone, however recently it answered.
+func (g Group) succeeded(r fsm.Replica) bool {
+	for _, w := range g.Want {
+		if w.Replica.Node == r.Node && w.Replica.Incarnation > r.Incarnation {
+			return true
+		}
+	}
+	return false
 }
 
 func add(g Group) (Step, bool) {

@@ -84,6 +84,19 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// TestNextRemovesThePredecessor: a node's replica under a new name means that the
+// old one is gone, though it answered a moment ago.
+func TestNextRemovesThePredecessor(t *testing.T) {
+	later := fsm.Replica{Node: "c", Incarnation: 2}
+	g := Group{
+		Self: rep("a"), Members: members("a*", "b*", "c*"), ConfigIndex: 5, Committed: true,
+		Want: append(wants("a*", "b*"), Want{later, true}),
+	}
+	if s := Next(g); s.Action != Remove || s.Replica != rep("c") {
+		t.Errorf("got %v of %v, want the old replica removed first", s.Action, s.Replica)
+	}
+}
+
 func TestNextWaitsForTheLastChange(t *testing.T) {
 	g := Group{Self: rep("a"), Members: members("a*", "b*"), ConfigIndex: 11, Committed: true, Want: wants("a*", "b*", "c*")}
 	if s := Next(g); s.Action != Wait {
