@@ -64,7 +64,6 @@ type replica struct {
 	machine *partitionMachine
 
 	installing sync.Mutex // one install of a hunt at a time, see install
-	stepping   sync.Mutex // one reconciliation step at a time, see reconcile
 }
 
 func (r *replica) close() {

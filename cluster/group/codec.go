@@ -82,8 +82,8 @@ func appendAppend(w *wire.Writer, q *raft.AppendEntriesRequest) {
 
 func readAppend(r *wire.Reader, e envelope) *raft.AppendEntriesRequest {
 	q := &raft.AppendEntriesRequest{
-		RPCHeader: e.header(), Leader: []byte(e.from),
-		Term: r.Uvarint(), PrevLogEntry: r.Uvarint(), PrevLogTerm: r.Uvarint(), LeaderCommitIndex: r.Uvarint(),
+		RPCHeader: e.header(),
+		Term:      r.Uvarint(), PrevLogEntry: r.Uvarint(), PrevLogTerm: r.Uvarint(), LeaderCommitIndex: r.Uvarint(),
 	}
 	if n := r.Count(maxEntries); n > 0 {
 		q.Entries = make([]*raft.Log, n)
@@ -117,8 +117,8 @@ func appendVote(w *wire.Writer, q *raft.RequestVoteRequest) {
 
 func readVote(r *wire.Reader, e envelope) *raft.RequestVoteRequest {
 	return &raft.RequestVoteRequest{
-		RPCHeader: e.header(), Candidate: []byte(e.from),
-		Term: r.Uvarint(), LastLogIndex: r.Uvarint(), LastLogTerm: r.Uvarint(), LeadershipTransfer: r.Bool(),
+		RPCHeader: e.header(),
+		Term:      r.Uvarint(), LastLogIndex: r.Uvarint(), LastLogTerm: r.Uvarint(), LeadershipTransfer: r.Bool(),
 	}
 }
 
@@ -151,7 +151,7 @@ func appendSnapshotRequest(w *wire.Writer, q *raft.InstallSnapshotRequest) {
 
 func readSnapshotRequest(r *wire.Reader, e envelope) *raft.InstallSnapshotRequest {
 	return &raft.InstallSnapshotRequest{
-		RPCHeader: e.header(), SnapshotVersion: 1, Leader: []byte(e.from),
+		RPCHeader: e.header(), SnapshotVersion: 1,
 		Term: r.Uvarint(), LastLogIndex: r.Uvarint(), LastLogTerm: r.Uvarint(),
 		Configuration: append([]byte(nil), r.Bytes(maxConfig)...), ConfigurationIndex: r.Uvarint(), Size: r.Varint(),
 	}

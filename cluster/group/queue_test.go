@@ -28,10 +28,9 @@ func (g *game) Apply(entry []byte) (any, error) {
 	return g.m.Apply(entry)
 }
 
-func (g *game) Freeze() io.WriterTo         { return g.m.Freeze() }
-func (g *game) Restore(r io.Reader) error   { return errors.New("not in this test") }
-func (g *game) count() int                  { g.mu.Lock(); defer g.mu.Unlock(); return g.entries }
-func (g *game) installed(h fsm.HuntID) bool { _, ok := g.m.Installed(h); return ok }
+func (g *game) Freeze() io.WriterTo       { return g.m.Freeze() }
+func (g *game) Restore(r io.Reader) error { return errors.New("not in this test") }
+func (g *game) count() int                { g.mu.Lock(); defer g.mu.Unlock(); return g.entries }
 
 // queued is a group of three whose leader has a queue.
 type queued struct {

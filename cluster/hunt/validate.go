@@ -268,7 +268,7 @@ func (v *validator) text(path, s string) {
 	}
 }
 
-func (v *validator) amount(path string, n int64, most int64) {
+func (v *validator) amount(path string, n, most int64) {
 	if n < 0 || n > most {
 		v.problem(path, "is %d; it must be from 0 to %d", n, most)
 	}

@@ -122,7 +122,8 @@ func (c *codec) snapshot(v *Snapshot)            { v.fields(c) }
 func (c *codec) targetReplica(v *TargetReplica)  { c.replica(&v.Replica); c.bool(&v.Voter) }
 func (c *codec) wish(v *Wish)                    { c.node(&v.Node); c.bool(&v.Voter) }
 func (c *codec) settings(v *Settings)            { c.int64(&v.NodeTimeout); c.int64(&v.ReassignAfter) }
-func (c *codec) slots(v *fsm.Range)              { c.uint16((*uint16)(&v.First)); c.uint16((*uint16)(&v.Last)) }
+
+func (c *codec) slots(v *fsm.Range) { c.uint16((*uint16)(&v.First)); c.uint16((*uint16)(&v.Last)) }
 
 // list is a count and the elements. It grows with what is really there, so a
 // false count costs nothing.
