@@ -22,6 +22,7 @@ func (n *Node) keep() {
 	if !n.announce() || !n.current() {
 		return
 	}
+	n.caughtUp.Store(true)
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	compared := false

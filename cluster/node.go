@@ -43,6 +43,7 @@ type Node struct {
 	reports  *reports
 	keys     atomic.Pointer[secrets]
 	stopping atomic.Bool
+	caughtUp atomic.Bool   // the controller's state was current once since the start
 	moved    chan struct{} // the controller's state changed; cap 1
 
 	disk diskProbe

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/controller"
 )
 
 // Check is one named check of a node's health.
@@ -19,19 +22,17 @@ type Check struct {
 const lagging = 5 * time.Second
 
 // Ready tells whether this node can serve: it knows the controller's leader and
-// the table, its replicas follow their leaders, its disk writes, and it is not
-// stopping.
+// the present table, every replica that the table wishes here has what its
+// leader has, its disk writes, and it is not stopping. Whoever restarts nodes in
+// turn waits for it: the next one may go when this one counts again.
 func (n *Node) Ready() []Check {
-	st := n.control.state()
-	leader := n.control.group.Leader()
-	checks := []Check{
-		check("controller", !leader.IsZero(), "no leader of the controller is known"),
-		check("table", st.Founded(), "the partition table has not arrived"),
+	return []Check{
+		check("controller", !n.control.group.Leader().IsZero(), "no leader of the controller is known"),
+		check("table", n.caughtUp.Load(), "the present partition table has not arrived"),
 		n.checkReplicas(),
 		n.checkDisk(),
 		check("stopping", !n.stopping.Load(), "the node is stopping"),
 	}
-	return checks
 }
 
 func check(name string, ok bool, detail string) Check {
@@ -45,13 +46,30 @@ func (n *Node) checkReplicas() Check {
 	if d := n.replicas.damage(); len(d) > 0 {
 		return check("replicas", false, fmt.Sprintf("%d replicas are damaged and being filled again", len(d)))
 	}
-	behind := 0
-	for _, r := range n.replicas.all() {
-		if r.group.Leader().IsZero() || time.Since(r.group.LastContact()) > lagging {
-			behind++
+	missing := 0
+	for _, row := range n.control.state().Partitions() {
+		for _, t := range row.Target {
+			if t.Replica.Node == n.id.Node && !n.serves(row.ID, t) {
+				missing++
+			}
 		}
 	}
-	return check("replicas", behind == 0, fmt.Sprintf("%d replicas have no leader or do not hear from it", behind))
+	return check("replicas", missing == 0, fmt.Sprintf("%d replicas are missing, being filled, or do not hear from a leader", missing))
+}
+
+// serves reports whether a replica that is wished here counts: it runs under its
+// name, has its role in the group, and hears from a leader.
+func (n *Node) serves(p fsm.PartitionID, wish controller.TargetReplica) bool {
+	r := n.replicas.get(p)
+	if r == nil || r.group.Replica() != wish.Replica || r.group.Leader().IsZero() || time.Since(r.group.LastContact()) > lagging {
+		return false
+	}
+	conf, err := r.group.Configuration()
+	if err != nil {
+		return false
+	}
+	s, ok := conf.Has(wish.Replica)
+	return ok && s.Voter == wish.Voter
 }
 
 // checkDisk writes a small file, with sync, at most once a second.
