@@ -28,6 +28,9 @@ const (
 	flipTeams, flipGuesses, flipAnswer = 100, 22_000, 1000
 	// ballast is how many hunts make the controller's log worth a snapshot.
 	ballast = 5
+	// reportLag is longer than it takes until the cluster no longer shows what a
+	// node reported before it was stopped.
+	reportLag = 2500 * time.Millisecond
 	// maxDeaths is how often a node may end itself after one flip before it has
 	// found all that is wrong.
 	maxDeaths = 3
@@ -210,22 +213,26 @@ func (f *flipped) start(victim int, b *bit) string {
 	return "refuses"
 }
 
-// heal waits until the cluster is whole again, and asks everybody meanwhile: an
-// answer may be missing, but not wrong. It returns false if the node ends.
+// heal waits until the cluster is whole again, and has been for longer than a
+// report of what was may be under way, and asks everybody meanwhile: an answer may
+// be missing, but not wrong. It returns false if the node ends.
 func (f *flipped) heal(victim int, what string) bool {
 	f.t.Helper()
 	paths := slices.Sorted(maps.Keys(f.truth))
-	end := time.Now().Add(settleWithin)
+	end, whole := time.Now().Add(settleWithin), time.Time{}
 	for {
 		if f.c.pid(victim) == 0 {
 			return false
 		}
-		err := f.c.settled()
-		if err == nil {
-			return true
-		}
-		if time.Now().After(end) {
+		switch err := f.c.settled(); {
+		case err != nil && time.Now().After(end):
 			f.t.Fatalf("%s: %v", what, err)
+		case err != nil:
+			whole = time.Time{}
+		case whole.IsZero():
+			whole = time.Now()
+		case time.Since(whole) > reportLag:
+			return true
 		}
 		path := paths[f.rng.IntN(len(paths)):]
 		for i := range f.c.Nodes() {

@@ -25,7 +25,7 @@ const (
 	minKills    = 10
 	// killsApart is how long all nodes run at least between two kills, longestDeath
 	// how long one lies dead at most.
-	killsApart   = 2 * time.Second
+	killsApart   = 2500 * time.Millisecond
 	longestDeath = 1500 * time.Millisecond
 	// oddPage is a page size that divides nothing.
 	oddPage = 37
