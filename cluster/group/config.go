@@ -67,10 +67,10 @@ func (t Timing) Validate() error {
 }
 
 const (
-	commitTimeout = 500 * time.Millisecond // idle appends, most of the idle traffic
-	trailingLogs  = 2048                   // entries kept behind a snapshot for laggards
-	appendEntries = 8                      // entries of up to 256 KiB in one frame of 4 MiB
-	never         = 1 << 62                // for raft's own snapshots: ours go by bytes
+	commitTimeout = time.Second // idle appends, much of the idle traffic
+	trailingLogs  = 2048        // entries kept behind a snapshot for laggards
+	appendEntries = 8           // entries of up to 256 KiB in one frame of 4 MiB
+	never         = 1 << 62     // for raft's own snapshots: ours go by bytes
 )
 
 func (c Config) raft() *raft.Config {
