@@ -54,6 +54,14 @@ func (n *Node) Hunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error) {
 	return c.info(), nil
 }
 
+// FreshHunt returns a hunt as of now: Hunt may answer from a copy that is behind.
+func (n *Node) FreshHunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error) {
+	if err := n.control.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return n.Hunt(ctx, id)
+}
+
 // Hunts returns the whole catalogue, by id, as of now.
 func (n *Node) Hunts(ctx context.Context) ([]HuntInfo, error) {
 	if err := n.control.catchUp(ctx); err != nil {

@@ -117,7 +117,11 @@ func (a *api) loadHunt(c *call) error {
 	if !fsm.ValidID(string(c.hunt.ID)) {
 		return fsm.Errorf(fsm.NotFound, "there is no hunt %q", c.hunt.ID)
 	}
-	info, err := a.Cluster.Hunt(c.ctx, c.hunt.ID)
+	load := a.Cluster.Hunt
+	if c.route.fresh {
+		load = a.Cluster.FreshHunt
+	}
+	info, err := load(c.ctx, c.hunt.ID)
 	if err != nil {
 		return err
 	}

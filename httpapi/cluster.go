@@ -69,6 +69,8 @@ type Play interface {
 type Catalogue interface {
 	CreateHunt(ctx context.Context, document []byte) (info *HuntInfo, created bool, err error)
 	Hunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error)
+	// FreshHunt is Hunt with every change that was acknowledged before the call.
+	FreshHunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error)
 	Hunts(ctx context.Context) ([]HuntInfo, error)
 	PutHunt(ctx context.Context, id fsm.HuntID, ifVersion uint64, document []byte) (*HuntInfo, error)
 	SetHuntState(ctx context.Context, id fsm.HuntID, state, reason string) (*HuntInfo, error)

@@ -49,6 +49,7 @@ type route struct {
 	stream  bool     // NDJSON both ways; in and out are of a line
 	plain   string   // media type of an answer that is not JSON
 	hidden  bool     // not part of the API: left out of the OpenAPI document
+	fresh   bool     // the catalogue's entry must be the present one, not this node's copy
 	exempt  bool     // served beyond MaxRequests too: who asks must know
 	handle  func(*api, *call) error
 }
@@ -89,7 +90,8 @@ func huntRoutes() []route {
 		},
 		{
 			method: "GET", path: "/v1/hunts/{hunt}", access: readHunt, summary: "A hunt's public view; with its document for organizers",
-			headers: []string{"If-None-Match"}, out: rest.Hunt{}, status: []int{http.StatusOK, http.StatusNotModified}, handle: (*api).getHunt,
+			headers: []string{"If-None-Match"}, out: rest.Hunt{}, status: []int{http.StatusOK, http.StatusNotModified}, fresh: true,
+			handle: (*api).getHunt,
 		},
 		{
 			method: "PUT", path: "/v1/hunts/{hunt}", access: organize, summary: "Replace a hunt's document",

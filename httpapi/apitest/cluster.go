@@ -320,6 +320,11 @@ func (c *Cluster) Hunt(ctx context.Context, id fsm.HuntID) (*cluster.HuntInfo, e
 	return nil, noHunt(id)
 }
 
+// FreshHunt implements httpapi.Catalogue: here nothing is ever stale.
+func (c *Cluster) FreshHunt(ctx context.Context, id fsm.HuntID) (*cluster.HuntInfo, error) {
+	return c.Hunt(ctx, id)
+}
+
 // Hunts implements httpapi.Catalogue.
 func (c *Cluster) Hunts(ctx context.Context) ([]cluster.HuntInfo, error) {
 	if err := c.enter(ctx, "Hunts"); err != nil {
