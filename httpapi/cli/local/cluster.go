@@ -261,9 +261,28 @@ func (c *Cluster) unsettled(ctx context.Context, cl *client.Client) string {
 		want = 3
 	}
 	for _, p := range parts.Partitions {
-		if voters := caughtUp(p); p.Leader == "" || voters != want {
-			return fmt.Sprintf("partition %d has leader %q and %d of %d voters", p.ID, p.Leader, voters, want)
+		if voters := caughtUp(p); p.State != "ok" || voters != want {
+			return fmt.Sprintf("partition %d is %s, has leader %q and %d of %d voters", p.ID, p.State, p.Leader, voters, want)
 		}
+	}
+	return c.uneven(parts.Partitions)
+}
+
+// uneven says whether replicas are still to move: moves that only balance come a
+// few at a time, and in between every partition is as the table wishes.
+func (c *Cluster) uneven(parts []rest.Partition) string {
+	count := map[fsm.NodeID]int{}
+	for _, p := range parts {
+		for _, n := range p.Target {
+			count[n]++
+		}
+	}
+	most, least := 0, len(parts)
+	for _, n := range count {
+		most, least = max(most, n), min(least, n)
+	}
+	if len(c.nodes) >= 3 && (most-least > 1 || len(count) < min(len(c.nodes), 3*len(parts))) {
+		return fmt.Sprintf("the nodes are wished %d to %d replicas", least, most)
 	}
 	return ""
 }
