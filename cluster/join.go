@@ -89,7 +89,7 @@ func (n *Node) admitted(id *identity, raw []byte) error {
 
 // handleJoin admits a node on behalf of the cluster.
 func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byte, error) {
-	if n.control == nil || !n.control.state().Founded() {
+	if !n.control.state().Founded() {
 		return nil, fsm.Errorf(fsm.Unavailable, "this node is starting; try again")
 	}
 	var req joinRequest

@@ -100,14 +100,14 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	}); err != nil {
 		return fmt.Errorf("open the node port: %w", err)
 	}
-	n.goes(func() {
+	if err := n.openControl(ctx); err != nil {
+		return err
+	}
+	n.goes(func() { // from here on others are answered
 		if err := n.link.Serve(); err != nil {
 			n.conf.Fatal(fmt.Errorf("the node port failed: %w", err))
 		}
 	})
-	if err := n.openControl(ctx); err != nil {
-		return err
-	}
 	if err := n.replicas.openLocal(); err != nil {
 		return err
 	}
@@ -192,9 +192,6 @@ func (n *Node) pokeMoved() {
 // localGroup returns this node's replica of a group, nil if it has none.
 func (n *Node) localGroup(g uint32) *group.Group {
 	if g == controllerGroup {
-		if n.control == nil {
-			return nil
-		}
 		return n.control.group
 	}
 	if r := n.replicas.get(fsm.PartitionID(g - 1)); r != nil {
@@ -256,9 +253,6 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 			return nil, fsm.Errorf(fsm.NotFound, "no replica of group %d is here", g)
 		}
 		return local.Serve(ctx, from, group.Kind(kind), body)
-	}
-	if n.control == nil {
-		return nil, fsm.Errorf(fsm.Unavailable, "this node is starting; try again")
 	}
 	switch kind {
 	case kindControl:

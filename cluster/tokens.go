@@ -149,9 +149,6 @@ func (n *Node) serveApplied(ctx context.Context, body []byte) ([]byte, error) {
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	if n.control == nil {
-		return nil, fsm.Errorf(fsm.Unavailable, "this node is starting; try again")
-	}
 	return nil, n.control.group.Wait(ctx, index)
 }
 

@@ -172,9 +172,11 @@ func TestQueueIsBounded(t *testing.T) {
 		s.w.isolate("n0", true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		kinds := make(chan fsm.Kind, 2*MaxQueued)
+		// One entry's worth is under way, a queue's worth waits, the rest is refused.
+		const asked = MaxQueued + 2*partition.MaxBatch
+		kinds := make(chan fsm.Kind, asked)
 		var all sync.WaitGroup
-		for range MaxQueued + 1000 {
+		for range asked {
 			all.Go(func() {
 				_, err := s.q.Do(ctx, submit("k"))
 				kinds <- fsm.KindOf(err)
@@ -186,7 +188,7 @@ func TestQueueIsBounded(t *testing.T) {
 		for k := range kinds {
 			got[k]++
 		}
-		if got[fsm.Overloaded] < 900 || got[fsm.Overloaded]+got[fsm.OutcomeUnknown] != MaxQueued+1000 {
+		if got[fsm.Overloaded] < partition.MaxBatch || got[fsm.Overloaded]+got[fsm.OutcomeUnknown] != asked {
 			t.Errorf("outcomes: %v", got)
 		}
 		time.Sleep(20 * time.Second)
