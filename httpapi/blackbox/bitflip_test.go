@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	flips, flipsLong = 10, 200
+	flips, flipsLong = 8, 200
 	// flipTeams is how many teams there are, flipGuesses how many answers of
 	// flipAnswer characters they give: enough that every group has a snapshot.
 	flipTeams, flipGuesses, flipAnswer = 100, 22_000, 1000
