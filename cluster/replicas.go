@@ -91,7 +91,7 @@ func newReplicas(n *Node) (*replicas, error) {
 		return nil, err
 	}
 	return &replicas{
-		node: n, pacer: group.NewPacer(), used: u,
+		node: n, pacer: group.NewPacer(group.LeastInFlight), used: u,
 		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
 	}, nil
 }

@@ -111,7 +111,7 @@ func submit(key string) *partition.Submit {
 // entry, in order, and everybody gets the answer to their own.
 func TestQueueBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer())
+		s := newQueued(t, NewPacer(1))
 		defer s.close(t)
 		s.joined(t)
 		before := s.g.count()
@@ -135,7 +135,7 @@ func TestQueueBatches(t *testing.T) {
 // nothing, and a leader that was cut off answers none of them.
 func TestReadsShareABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer())
+		s := newQueued(t, NewPacer(1))
 		defer s.close(t)
 		s.joined(t)
 		last := s.all[0].group.Last()
@@ -166,7 +166,7 @@ func TestReadsShareABarrier(t *testing.T) {
 // not fit is refused at once, what waited past its deadline was never proposed.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer())
+		s := newQueued(t, NewPacer(1))
 		defer s.close(t)
 		s.joined(t)
 		s.w.isolate("n0", true)
@@ -204,7 +204,7 @@ func TestQueueIsBounded(t *testing.T) {
 // behind it go on.
 func TestTooLargeCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer())
+		s := newQueued(t, NewPacer(1))
 		defer s.close(t)
 		big := submit("k")
 		big.Answer = strings.Repeat("x", partition.MaxEntry)
@@ -221,7 +221,7 @@ func TestTooLargeCommand(t *testing.T) {
 // comes back by itself so that a stuck group stalls nobody.
 func TestPacer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer()
+		p := NewPacer(1)
 		release := p.Acquire()
 		order := make(chan int, 3)
 		for i := range 3 {
@@ -266,7 +266,7 @@ func acquired(p *Pacer) <-chan struct{} {
 // wait for each other lower it.
 func TestPacerAdapts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer()
+		p := NewPacer(1)
 		load := func(took func(busy int) time.Duration) {
 			var all sync.WaitGroup
 			for range 2000 {
