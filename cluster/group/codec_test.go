@@ -56,7 +56,7 @@ func FuzzServe(f *testing.F) {
 	f.Add(uint8(KindAppend), w.B)
 	f.Add(uint8(KindVote), []byte{})
 	f.Fuzz(func(t *testing.T, kind uint8, body []byte) {
-		tr := NewTransport(1, mustReplica("a.1"), nil, errUnsent)
+		tr := NewTransport(1, mustReplica("a.1"), nil, errUnsent, 0)
 		tr.Close() // so that what is understood is not waited for
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

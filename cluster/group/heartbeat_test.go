@@ -87,7 +87,7 @@ func newDirected(t *testing.T, fast bool) *directed {
 	var conf raft.Configuration
 	for i := range 3 {
 		n := &directedNode{id: fsm.NodeID(fmt.Sprintf("n%d", i)), logs: raft.NewInmemStore(), note: make(chan bool)}
-		n.trans = NewTransport(1, fsm.Replica{Node: n.id, Incarnation: 1}, &end{d.w, n.id}, errUnsent)
+		n.trans = NewTransport(1, fsm.Replica{Node: n.id, Incarnation: 1}, &end{d.w, n.id}, errUnsent, 0)
 		d.w.nodes[n.id] = n.trans
 		d.nodes = append(d.nodes, n)
 		conf.Servers = append(conf.Servers, raft.Server{ID: raft.ServerID(n.trans.LocalAddr()), Address: n.trans.LocalAddr()})

@@ -53,6 +53,8 @@ type Transport struct {
 	link   Link
 	unsent error // what Link's errors wrap when nothing was sent
 	now    func() time.Time
+	beat   time.Duration // between the beats that heartbeats wait for; 0: they never wait
+	phase  time.Duration // of the node's beats
 	peers  *Progress
 	rpcs   chan raft.RPC
 	ctx    context.Context
@@ -66,11 +68,11 @@ var (
 )
 
 // NewTransport returns the transport of one replica. unsent is the error that
-// the link wraps when nothing was sent.
-func NewTransport(group uint32, local fsm.Replica, l Link, unsent error) *Transport {
+// the link wraps when nothing was sent; beat is how often heartbeats leave.
+func NewTransport(group uint32, local fsm.Replica, l Link, unsent error, beat time.Duration) *Transport {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Transport{
-		group: group, local: local, link: l, unsent: unsent, now: time.Now,
+		group: group, local: local, link: l, unsent: unsent, now: time.Now, beat: beat, phase: phaseOf(local.Node, beat),
 		peers: newProgress(), rpcs: make(chan raft.RPC), ctx: ctx, stop: stop,
 	}
 }
@@ -119,10 +121,13 @@ func (t *Transport) call(to raft.ServerAddress, kind Kind, timeout time.Duration
 // when the peer cannot be reached; any other append waits for it, see the
 // package comment.
 func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raft.AppendEntriesRequest, p *raft.AppendEntriesResponse) error {
+	heartbeat := q.PrevLogEntry == 0 && len(q.Entries) == 0
+	if heartbeat {
+		t.awaitBeat(string(to))
+	}
 	var w wire.Writer
 	t.envelope(to).append(&w)
 	appendAppend(&w, q)
-	heartbeat := q.PrevLogEntry == 0 && len(q.Entries) == 0
 	r, e, err := t.call(to, KindAppend, appendTimeout, w.B)
 	for start := t.now(); err != nil && !heartbeat && errors.Is(err, t.unsent) && t.now().Sub(start) < unreachableWait; {
 		select {
@@ -146,6 +151,40 @@ func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raf
 		}
 	}
 	return nil
+}
+
+// beatsPerTimeout is how many beats there are in a heartbeat timeout, and three
+// quarters as many in a lease of the default length.
+const beatsPerTimeout = 4
+
+// awaitBeat holds a heartbeat back until the node's next beat. Raft sends one for
+// each group and follower, at a random moment of every tenth to fifth of the
+// heartbeat timeout. All those of a node that leave at once share a write, and so
+// do their answers. A follower that has been silent for longer than a beat gets
+// its heartbeat at once: a new leader must be heard of.
+func (t *Transport) awaitBeat(to string) {
+	now := t.now()
+	if t.beat <= 0 || now.Sub(t.peers.Peer(to).Answered) >= t.beat {
+		return
+	}
+	beat := time.NewTimer(t.beat - (time.Duration(now.UnixNano())+t.phase)%t.beat)
+	defer beat.Stop()
+	select {
+	case <-beat.C:
+	case <-t.ctx.Done():
+	}
+}
+
+// phaseOf tells the beats of different nodes apart.
+func phaseOf(node fsm.NodeID, beat time.Duration) time.Duration {
+	if beat <= 0 {
+		return 0
+	}
+	sum := uint64(0)
+	for _, b := range node {
+		sum = sum*31 + uint64(b)
+	}
+	return time.Duration(sum % uint64(beat))
 }
 
 func (t *Transport) RequestVote(_ raft.ServerID, to raft.ServerAddress, q *raft.RequestVoteRequest, p *raft.RequestVoteResponse) error {
