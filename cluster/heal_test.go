@@ -42,7 +42,7 @@ func smash(t *testing.T, dir, part string) (files int) {
 // TestDamageHeals ruins one node's files, kind by kind: the node refuses what is
 // damaged and is filled again by the others, under new names.
 func TestDamageHeals(t *testing.T) {
-	for _, part := range []string{"logs.db", "controller", "snapshots"} {
+	for _, part := range []string{"logs", "controller", "snapshots"} {
 		t.Run(part, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, 3)

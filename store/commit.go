@@ -1,34 +1,25 @@
 package store
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"runtime/debug"
 	"time"
-
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Group commit. Everything that waits for the disk goes into one transaction,
-// whichever group it is of: a sync costs the same for one entry and for a
-// hundred. There is no writer goroutine. The first caller writes for itself and
+// Group commit. Everything that waits for the disk goes into one batch of the
+// journal, whichever group it is of: a sync costs the same for one entry and for
+// a hundred. There is no writer goroutine. The first caller writes for itself and
 // returns; those who come meanwhile queue, and the first of them writes for all.
-// So a lone caller pays one transaction and no switch of goroutines.
+// So a lone caller pays one write and no switch of goroutines.
 
-// maxCommitBytes ends a transaction's share of the queue: whoever waits behind
-// megabytes of others' entries gets a transaction of its own next.
+// maxCommitBytes ends a commit's share of the queue: whoever waits behind
+// megabytes of others' entries gets a commit of its own next.
 const maxCommitBytes = 4 << 20
 
-// request is one caller's share of a transaction.
+// request is one caller's share of a commit.
 type request struct {
 	// apply makes the changes. An error refuses the request and must come before
 	// the first change.
-	apply func(*txn) error
-	// publish, if set, runs once the transaction lasts, in the order of requests.
-	publish func()
+	apply   func(*txn) error
 	entries int
 	bytes   int
 
@@ -36,20 +27,8 @@ type request struct {
 	wake chan bool // true: write the queue; false: done
 }
 
-// txn is a transaction under way.
-type txn struct {
-	tx     *bbolt.Tx
-	state  *bbolt.Bucket
-	staged map[*GroupLog]*state // what becomes of the groups it touches; nil: dropped
-	err    error                // of bbolt; the first one
-}
-
-// check keeps the first error of bbolt, which is the end of the process.
-func (t *txn) check(err error) {
-	if t.err == nil {
-		t.err = err
-	}
-}
+// txn is a commit under way.
+type txn struct{ changes []*change }
 
 // commit carries r out with whatever else waits, and returns r's own refusal.
 func (l *Logs) commit(r *request) error {
@@ -77,7 +56,7 @@ func (l *Logs) commit(r *request) error {
 	return r.err
 }
 
-// take removes the next transaction's share from the queue.
+// take removes the next commit's share from the queue.
 func (l *Logs) take() []*request {
 	n, bytes := 0, 0
 	for n < len(l.queue) && (n == 0 || bytes+l.queue[n].bytes <= maxCommitBytes) {
@@ -116,24 +95,20 @@ func refuse(batch []*request) {
 	}
 }
 
-// write carries a batch out in one transaction. An error of the disk is fatal.
+// write carries a batch of requests out in one commit. An error of the disk is
+// fatal.
 func (l *Logs) write(batch []*request) {
 	if l.dir.dead.Load() {
 		refuse(batch)
 		return
 	}
 	defer l.dir.watch.end(l.dir.watch.begin(opLogWrite))
-	var took time.Duration
-	err := guard(func() (err error) {
-		took, err = l.transact(batch)
-		return err
-	})
-	switch {
-	case errors.Is(err, errClosed):
-		refuse(batch)
-	case err != nil:
+	took, err := l.transact(batch)
+	if err != nil {
 		l.dir.fail(fmt.Errorf("write the partitions' log: %w", err))
 	}
+	l.dir.commits.Add(1)
+	l.dir.committing.Add(int64(took))
 	callers, entries, bytes := 0, 0, 0
 	for _, r := range batch {
 		if r.err == nil {
@@ -145,93 +120,76 @@ func (l *Logs) write(batch []*request) {
 	}
 }
 
-// transact applies a batch, commits, and publishes. It returns the errors of
-// bbolt only, and the time that writing and syncing took.
+// transact applies requests, writes, and publishes. It returns the errors of the
+// disk only, and the time that writing and syncing took.
 func (l *Logs) transact(batch []*request) (time.Duration, error) {
-	tx, err := l.db.Begin(true)
+	t := &txn{}
+	defer t.forget()
+	for _, r := range batch {
+		r.err = r.apply(t)
+	}
+	if len(t.changes) == 0 {
+		return 0, nil
+	}
+	l.payload = appendBatch(l.payload[:0], t.changes)
+	start := time.Now()
+	if !l.journal.Fits(len(l.payload)) {
+		if err := l.roll(len(l.payload)); err != nil {
+			return 0, err
+		}
+	}
+	addr, err := l.journal.Append(l.payload)
 	if err != nil {
 		return 0, err
 	}
-	defer tx.Rollback() // after Commit, nothing
-	t := &txn{tx: tx, state: tx.Bucket(stateBucket), staged: map[*GroupLog]*state{}}
-	changed := false
-	for _, r := range batch {
-		r.err = r.apply(t)
-		changed = changed || r.err == nil
-	}
-	if !changed {
-		return 0, t.err
-	}
-	lines := t.finish(l.lines)
-	if t.err != nil {
-		return 0, t.err
-	}
-	if err := tx.Commit(); err != nil {
-		return 0, err
-	}
-	stats := tx.Stats()
-	l.lines = lines
-	for g, s := range t.staged {
-		g.state.Store(s)
-	}
-	for _, r := range batch {
-		if r.err == nil && r.publish != nil {
-			r.publish()
+	took := time.Since(start)
+	segment := l.journal.Newest().Number
+	for _, c := range t.changes {
+		if c.group.publish(c, segment, addr, l.used); c.state == nil {
+			delete(l.live, c.group.group)
+		} else {
+			l.live[c.group.group] = c.group
 		}
 	}
-	return stats.GetWriteTime(), nil
+	if cap(l.payload) > maxCommitBytes {
+		l.payload = nil // a rare large one must not stay in memory
+	}
+	return took, nil
 }
 
-// finish writes the records of the touched groups and the head that names them.
-func (t *txn) finish(lines []line) []line {
-	for g, s := range t.staged {
-		if s == nil {
-			t.check(t.state.Delete(recordKey(g.group)))
-			lines = withLine(lines, g.group, nil)
-			continue
+// edit returns the change of a group within the commit, or errDropped.
+func (t *txn) edit(g *GroupLog) (*change, error) {
+	if g.staged == nil && g.snapshot() == nil {
+		return nil, errDropped // and no change: another log may have the group's number now
+	}
+	if c := t.change(g); c.state != nil {
+		return c, nil
+	}
+	return nil, errDropped
+}
+
+// change returns the change of a group within the commit. A group that has no
+// state yet gets one from the caller.
+func (t *txn) change(g *GroupLog) *change {
+	if g.staged == nil {
+		g.staged = &change{group: g}
+		if s := g.snapshot(); s != nil {
+			g.staged.state, g.staged.keep = s.clone(), s.last
 		}
-		record := encodeRecord(g.group, s)
-		sum := crc32.Checksum(record, castagnoli)
-		t.check(t.state.Put(recordKey(g.group), record))
-		lines = withLine(lines, g.group, &sum)
+		t.changes = append(t.changes, g.staged)
 	}
-	t.check(t.state.Put(headKey, encodeHead(uint64(t.tx.ID()), lines)))
-	return lines
+	return g.staged
 }
 
-// edit returns the state of a group for changes within the transaction.
-func (t *txn) edit(g *GroupLog) (*state, error) {
-	s, ok := t.staged[g]
-	if !ok {
-		if s = g.state.Load(); s != nil {
-			s = s.clone()
-			t.staged[g] = s
-		}
-	}
-	if s == nil {
-		return nil, errDropped
-	}
-	return s, nil
+// drop ends a group.
+func (t *txn) drop(g *GroupLog) {
+	c := t.change(g)
+	c.state, c.keep, c.entries = nil, 0, nil
 }
 
-// encodeRecord puts the group in front of its state: a record under the wrong
-// key is not the record of that group.
-func encodeRecord(group uint32, s *state) []byte {
-	return appendState(binary.BigEndian.AppendUint32(nil, group), s)
-}
-
-// guard runs fn and turns a panic of bbolt, or a fault of the memory that bbolt
-// maps its file to, into an error.
-func guard(fn func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("bbolt panicked: %v", p)
-		}
-	}()
-	err = fn()
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		return errClosed
+// forget ends the commit for its groups.
+func (t *txn) forget() {
+	for _, c := range t.changes {
+		c.group.staged = nil
 	}
-	return err
 }

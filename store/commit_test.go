@@ -3,17 +3,17 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
 )
 
 // eventually waits for what other goroutines are about to do.
@@ -173,28 +173,37 @@ func seventeenth(g *GroupLog) (err error) {
 	return err
 }
 
-// TestDeleteInSteps: a long truncation is many transactions, so that others get
-// in between.
-func TestDeleteInSteps(t *testing.T) {
+// TestDeleteIsOneCommit: a truncation, however long, costs one write of a few
+// bytes, so it holds nobody up.
+func TestDeleteIsOneCommit(t *testing.T) {
+	const entries = 5_000
 	var commits atomic.Int64
 	d := open(t, ramDir(t), Options{Metrics: Metrics{Commit: func(time.Duration, int, int, int) { commits.Add(1) }}})
 	l, err := d.Logs()
 	must(t, err)
 	g, err := l.Create(1, "node.1")
 	must(t, err)
-	must(t, g.StoreLogs(logEntries(1, 10*deleteStep, 1)))
-	for _, r := range [][2]uint64{{1, 4 * deleteStep}, {6*deleteStep + 1, 10 * deleteStep}} {
+	must(t, g.StoreLogs(logEntries(1, entries, 1)))
+	for _, r := range [][2]uint64{{1, 2_000}, {3_001, entries}, {2_001, 3_000}} {
 		commits.Store(0)
 		must(t, g.DeleteRange(r[0], r[1]))
-		if n := commits.Load(); n != 4 {
-			t.Errorf("deleting %v took %d transactions, want 4", r, n)
+		if n := commits.Load(); n != 1 || len(l.payload) > 200 {
+			t.Errorf("deleting %v took %d commits, the last of %d bytes", r, n, len(l.payload))
+		}
+		for _, i := range r {
+			if err := g.GetLog(i, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+				t.Errorf("entry %d after deleting %v: %v", i, r, err)
+			}
 		}
 	}
 }
 
-// TestFileStopsGrowing: a log that snapshots keep short keeps its file short.
-func TestFileStopsGrowing(t *testing.T) {
-	d := open(t, ramDir(t), Options{})
+// TestWriteErrorIsFatal: after a commit failed nobody is told that one succeeded,
+// and nobody is left waiting.
+func TestWriteErrorIsFatal(t *testing.T) {
+	path := ramDir(t)
+	var f fatal
+	d := open(t, path, Options{OnFatal: f.on, Segment: 64 << 10})
 	l, err := d.Logs()
 	must(t, err)
 	var groups []*GroupLog
@@ -203,55 +212,32 @@ func TestFileStopsGrowing(t *testing.T) {
 		must(t, err)
 		groups = append(groups, g)
 	}
-	used := func() (size int64) {
-		must(t, l.db.View(func(tx *bbolt.Tx) error { size = tx.Size(); return nil }))
-		return size
-	}
-	const round, keep = 1000, 300
-	var after []int64
-	for r := range uint64(12) {
-		for _, g := range groups {
-			for i := r*round + 1; i <= (r+1)*round; i += 8 {
-				must(t, g.StoreLogs(logEntries(i, i+7, 1)))
-			}
-			first, _ := g.FirstIndex()
-			last, _ := g.LastIndex()
-			must(t, g.DeleteRange(first, last-keep))
-		}
-		after = append(after, used())
-	}
-	if last, early := after[len(after)-1], after[2]; last > early*11/10 {
-		t.Fatalf("pages in use after each round: %v", after)
-	}
-}
-
-// TestWriteErrorIsFatal: nobody is told that a transaction succeeded, or is left
-// waiting, after one failed.
-func TestWriteErrorIsFatal(t *testing.T) {
-	var f fatal
-	d := open(t, ramDir(t), Options{OnFatal: f.on})
-	l, err := d.Logs()
-	must(t, err)
-	g, err := l.Create(1, "node.1")
-	must(t, err)
-	var acknowledged atomic.Int64
+	awaitTidy(t, l)
+	must(t, os.RemoveAll(filepath.Join(path, logsDir))) // the next segment cannot be made
 	var wg sync.WaitGroup
-	for range 4 {
+	for _, g := range groups {
 		wg.Go(func() {
-			err := l.commit(&request{apply: func(t *txn) error {
-				t.check(errors.New("input/output error"))
-				return nil
-			}})
-			if err == nil {
-				acknowledged.Add(1)
+			for i := uint64(1); ; i++ {
+				before, published := d.dead.Load(), g.snapshot().last
+				err := g.StoreLog(logEntry(i, 1))
+				switch {
+				case err == nil && (before || g.snapshot().last != i):
+					t.Errorf("entry %d of group %d was acknowledged by a store that has failed", i, g.group)
+					return
+				case err != nil:
+					if last := g.snapshot().last; last != published {
+						t.Errorf("entry %d of group %d was refused, and is there", last, g.group)
+					}
+					return
+				}
 			}
 		})
 	}
 	wg.Wait()
-	if err := f.get(); err == nil || !strings.Contains(err.Error(), "input/output error") {
+	if err := f.get(); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("OnFatal got %v", err)
 	}
-	if acknowledged.Load() > 0 || g.StoreLog(logEntry(1, 1)) == nil {
+	if groups[0].StoreLog(logEntry(groups[0].snapshot().last+1, 1)) == nil {
 		t.Fatal("something was acknowledged by a store that has failed")
 	}
 }
@@ -267,22 +253,24 @@ func TestRotWhileRunning(t *testing.T) {
 	must(t, err)
 	needle := []byte("needle in the log")
 	must(t, g.StoreLog(&raft.Log{Index: 1, Term: 1, Data: needle}))
-	g.recent.keep(2, 2) // read it from the file
-	file := filepath.Join(path, logsFile)
-	b, err := os.ReadFile(file)
+	g.index.recent.keep(2, 2) // read it from the file
+	files, err := filepath.Glob(filepath.Join(path, logsDir, "*.log"))
 	must(t, err)
-	rot, err := os.OpenFile(file, os.O_WRONLY, 0)
-	must(t, err)
-	for rest := b; ; {
-		i := bytes.Index(rest, needle)
-		if i < 0 {
-			break
-		}
-		_, err := rot.WriteAt([]byte("N"), int64(len(b)-len(rest)+i))
+	rotten := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
 		must(t, err)
-		rest = rest[i+1:]
+		if i := bytes.Index(b, needle); i >= 0 {
+			rot, err := os.OpenFile(file, os.O_WRONLY, 0)
+			must(t, err)
+			_, err = rot.WriteAt([]byte("N"), int64(i))
+			must(t, errors.Join(err, rot.Close()))
+			rotten++
+		}
 	}
-	must(t, rot.Close())
+	if rotten != 1 {
+		t.Fatalf("the entry is in %d files", rotten)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -295,13 +283,46 @@ func TestRotWhileRunning(t *testing.T) {
 	}
 }
 
+// TestWrongPlace: an entry that is whole, and is another one than was asked for,
+// is never returned.
+func TestWrongPlace(t *testing.T) {
+	for name, wrong := range map[string]func(g *GroupLog, last []place){
+		"of another index": func(g *GroupLog, _ []place) { g.index.places[0] = g.index.places[1] },
+		"of another term":  func(g *GroupLog, was []place) { g.index.places[0].addr = was[0].addr },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f fatal
+			d := open(t, ramDir(t), Options{OnFatal: f.on})
+			l, err := d.Logs()
+			must(t, err)
+			g, err := l.Create(1, "node.1")
+			must(t, err)
+			must(t, g.StoreLogs(logEntries(7, 8, 1)))
+			was := slices.Clone(g.index.places)
+			must(t, g.StoreLogs(logEntries(7, 8, 2)))
+			g.index.recent.keep(1, 0) // read it from the file
+			must(t, g.GetLog(7, new(raft.Log)))
+			wrong(g, was)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				t.Errorf("another entry was returned: %v", g.GetLog(7, new(raft.Log)))
+			}()
+			<-done
+			if err := f.get(); !errors.Is(err, ErrDamaged) {
+				t.Fatalf("OnFatal got %v, want ErrDamaged", err)
+			}
+		})
+	}
+}
+
 // TestRecentIsBounded: what is kept in memory has a limit, and is what was stored.
 func TestRecentIsBounded(t *testing.T) {
 	var r recent
 	entry := func(i uint64) []byte { return bytes.Repeat([]byte{byte(i)}, 10_000) }
 	const last = 1000
 	for i := uint64(1); i <= last; i++ {
-		r.append(i, [][]byte{entry(i)})
+		r.append(i, entry(i))
 		if r.bytes > recentBytes {
 			t.Fatalf("%d bytes are kept", r.bytes)
 		}

@@ -7,6 +7,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// deleteStep is how many entries one transaction deletes at most: it has to touch
+// every one of them.
+const deleteStep = 512
+
 // Replica returns the name that the log was made for.
 func (c *ControllerStore) Replica() string { return c.state.Load().replica }
 

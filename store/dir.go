@@ -18,14 +18,15 @@ import (
 
 // Format is the number of the layout and formats that this package writes. A
 // directory of a later one is refused.
-const Format = 1
+const Format = 2
 
 const (
 	lockFile      = "LOCK"
 	versionFile   = "VERSION"
 	filesDir      = "files"
 	registerFile  = "replicas"
-	logsFile      = "logs.db"
+	logsDir       = "logs"
+	segmentsFile  = "segments" // in logsDir
 	controllerDir = "controller"
 	snapshotsDir  = "snapshots"
 	quarantineDir = "quarantine"
@@ -45,6 +46,8 @@ type Options struct {
 	HungAfter time.Duration
 	// Metrics are told what the partitions' log does.
 	Metrics Metrics
+	// Segment is the size of a file of the partitions' log, in bytes. Default 16 MiB.
+	Segment int64
 	// NoSync leaves syncs of the partitions' log out. For tests that must see
 	// data lost.
 	NoSync bool
@@ -84,6 +87,8 @@ type Dir struct {
 	lock  *os.File
 	watch *watchdog
 	dead  atomic.Bool // OnFatal was called
+
+	commits, committing atomic.Int64 // see Commits
 
 	filesMu sync.Mutex // one writer of small files at a time
 
@@ -163,6 +168,11 @@ func prepare(path string) error {
 		if err := removeTemporaries(filepath.Join(path, sub)); err != nil {
 			return err
 		}
+		// A process that was killed may have left a name that nobody had synced.
+		// Whoever has read the file may build on it, so it must last.
+		if err := syncDir(filepath.Join(path, sub)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -196,6 +206,8 @@ func checkFormat(version string) error {
 		return damagedf(versionFile, "it says %q", version)
 	case n > Format:
 		return fmt.Errorf("%w: it has format %d and this program knows %d; run the newer version that wrote it", ErrForeign, n, Format)
+	case n < Format:
+		return fmt.Errorf("%w: it has format %d, which only versions before the first release wrote; this program knows %d", ErrForeign, n, Format)
 	}
 	return nil
 }
@@ -266,6 +278,12 @@ func (d *Dir) Close() error {
 	d.watch.close()
 	errs = append(errs, d.lock.Close())
 	return errors.Join(errs...)
+}
+
+// Commits returns how many commits of the partitions' log there were since the
+// directory was opened, and the time that writing and syncing took in all.
+func (d *Dir) Commits() (n int64, took time.Duration) {
+	return d.commits.Load(), time.Duration(d.committing.Load())
 }
 
 // errClosed is the answer of a directory that was closed.

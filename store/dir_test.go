@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,8 +41,11 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(path, "files", "identity"), nil, 0o600))
 		}, ErrForeign, "files/"},
 		{"a later format", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, versionFile), []byte("2\n")))
+			must(t, writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format+1)))
 		}, ErrForeign, "newer version"},
+		{"an earlier format", func(t *testing.T, path string) {
+			must(t, writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format-1)))
+		}, ErrForeign, "before the first release"},
 		{"a version that is no number", func(t *testing.T, path string) {
 			must(t, writeSealed(filepath.Join(path, versionFile), []byte("one\n")))
 		}, ErrDamaged, "one"},

@@ -110,3 +110,6 @@ func fromNanoseconds(n int64) time.Time {
 	}
 	return time.Unix(0, n).UTC()
 }
+
+// entrySumOf returns the sum that a stored entry has.
+func entrySumOf(v []byte) uint32 { return binary.BigEndian.Uint32(v) }

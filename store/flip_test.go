@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -65,10 +64,14 @@ func liveALittle(t testing.TB, s logStore, entries uint64) {
 	must(t, s.SetUint64([]byte("CurrentTerm"), 78))
 }
 
+// flipSegment is the size of a segment here: so small that most of it is in use,
+// and that there are several.
+const flipSegment = 64 << 10
+
 // furnish fills a directory with some of everything.
 func furnish(t testing.TB, path string) {
 	t.Helper()
-	d, err := Open(path, Options{})
+	d, err := Open(path, Options{Segment: flipSegment})
 	must(t, err)
 	must(t, d.WriteFile("identity", []byte("01JABCDEFGHJKMNPQRSTVWXYZ0")))
 	must(t, d.WriteFile("addresses.json", []byte(strings.Repeat(`{"node":"10.0.0.1:7400"}`, 20))))
@@ -80,6 +83,20 @@ func furnish(t testing.TB, path string) {
 		liveALittle(t, log, 60*uint64(g))
 	}
 	must(t, l.Quarantine(0))
+	// The newest segment: the last that one group writes is a batch of several
+	// sectors, and of another one there are many small ones.
+	large, err := l.Open(200, "node.2")
+	must(t, err)
+	next, err := large.LastIndex()
+	must(t, err)
+	must(t, large.StoreLogs(logEntries(next+1, next+40, 3)))
+	small, err := l.Open(300, "node.3")
+	must(t, err)
+	next, err = small.LastIndex()
+	must(t, err)
+	for i := range uint64(60) {
+		must(t, small.StoreLog(logEntry(next+1+i, 3)))
+	}
 	c, err := d.OpenController("node.1")
 	must(t, err)
 	liveALittle(t, c, 150)
@@ -116,7 +133,7 @@ func observe(path string) (parts map[string]string) {
 			parts[part] = "unexpected error: " + err.Error()
 		}
 	}
-	d, err := Open(path, Options{OnFatal: func(err error) { panic(err) }})
+	d, err := Open(path, Options{Segment: flipSegment, OnFatal: func(err error) { panic(err) }})
 	if err != nil {
 		note("directory", "", err)
 		return parts
@@ -240,11 +257,16 @@ func readSnapshots(d *Dir, name string) (string, error) {
 
 const pageSize = 4096
 
+// mutation changes something in a directory and says what.
+type mutation func(t testing.TB, rng *rand.Rand, dir string) string
+
 func TestBitFlips(t *testing.T) {
 	root := ramDir(t)
 	original := filepath.Join(root, "original")
 	furnish(t, original)
-	trim(t, filepath.Join(original, logsFile))
+	if list := segmentList(t, original); len(list) < 3 {
+		t.Fatalf("there are segments %v only", list)
+	}
 	want := observe(clone(t, original, filepath.Join(root, "untouched")))
 	if len(want) != 2+2+4-1+1+2 { // files, register and logs, groups but the quarantined, controller, snapshots
 		t.Fatalf("the untouched directory has parts %v", slices.Sorted(maps.Keys(want)))
@@ -256,19 +278,15 @@ func TestBitFlips(t *testing.T) {
 	if *long {
 		places = 5_000
 	}
-	damage := func(name string, files []string, change func(testing.TB, *rand.Rand, []byte) int) {
+	damage := func(name string, change mutation) {
 		t.Run(name, func(t *testing.T) {
 			refused := 0
 			for range places {
-				file := files[rng.IntN(len(files))]
 				copied := clone(t, original, filepath.Join(root, "changed"))
-				b, err := os.ReadFile(filepath.Join(copied, file))
-				must(t, err)
-				at := change(t, rng, b)
-				must(t, os.WriteFile(filepath.Join(copied, file), b, 0o600))
+				what := change(t, rng, copied)
 				got := observe(copied)
 				if !sameOrRefused(t, want, got) {
-					t.Fatalf("after a change at byte %d of %s (seed %d)", at, file, seed)
+					t.Fatalf("after %s (seed %d)", what, seed)
 				}
 				if len(got) < len(want) {
 					refused++
@@ -282,10 +300,24 @@ func TestBitFlips(t *testing.T) {
 	}
 	classes := fileClasses(t, original)
 	for _, class := range slices.Sorted(maps.Keys(classes)) {
-		damage(class, classes[class], flip)
+		damage(class, inFile(classes[class], flip))
 	}
-	damage("references in "+logsFile, classes[logsFile], repoint)
-	damage("references in "+controllerLog, classes[controllerLog], repoint)
+	damage("references in "+controllerLog, inFile(classes[controllerLog], repoint))
+	damage("sectors exchanged", exchangeSectors)
+	damage("a sector of zeros", zeroSector)
+}
+
+// inFile changes the bytes of one of some files.
+func inFile(files []string, edit func(testing.TB, *rand.Rand, []byte) int) mutation {
+	return func(t testing.TB, rng *rand.Rand, dir string) string {
+		t.Helper()
+		file := files[rng.IntN(len(files))]
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		must(t, err)
+		at := edit(t, rng, b)
+		must(t, os.WriteFile(filepath.Join(dir, file), b, 0o600))
+		return fmt.Sprintf("a change at byte %d of %s", at, file)
+	}
 }
 
 // sameOrRefused says whether every part that got has reads as in want.
@@ -315,6 +347,9 @@ func fileClasses(t testing.TB, dir string) map[string][]string {
 		if class == controllerDir {
 			class = e.Name()
 		}
+		if name == filepath.Join(logsDir, "spare") {
+			return err // says nothing
+		}
 		classes[class] = append(classes[class], name)
 		return err
 	}))
@@ -327,16 +362,6 @@ func clone(t testing.TB, from, to string) string {
 	must(t, os.RemoveAll(to))
 	must(t, os.CopyFS(to, os.DirFS(from)))
 	return to
-}
-
-// trim cuts the zeros off that bbolt grows a file by, so that flips hit what is
-// in use.
-func trim(t testing.TB, path string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	must(t, err)
-	used := len(bytes.TrimRight(b, "\x00"))
-	must(t, os.Truncate(path, int64(used+pageSize-1)/pageSize*pageSize))
 }
 
 // flip changes one byte of a file: one bit of it, or several.

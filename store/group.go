@@ -2,17 +2,15 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
-)
 
-// deleteStep is how many entries one transaction deletes at most: a long
-// truncation must not hold up the appends of the other groups.
-const deleteStep = 512
+	"cairn/store/journal"
+)
 
 // GroupLog is one group's Raft log and stable store.
 //
@@ -31,20 +29,48 @@ type GroupLog struct {
 	group  uint32
 	damage error // found when the file was opened; then the rest is unusable
 
-	state        atomic.Pointer[state] // nil: dropped, or damaged
-	recent       recent
-	stagedCommit atomic.Uint64
+	staged *change // in the commit under way; whoever writes owns it
+
+	mu    sync.RWMutex
+	state *state // nil: dropped, or damaged; what it points to never changes
+	index index
 }
 
 var (
-	_ raft.LogStore               = (*GroupLog)(nil)
-	_ raft.StableStore            = (*GroupLog)(nil)
-	_ raft.CommitTrackingLogStore = (*GroupLog)(nil)
+	_ raft.LogStore    = (*GroupLog)(nil)
+	_ raft.StableStore = (*GroupLog)(nil)
 )
+
+// snapshot returns the state as it was committed last, nil if there is none.
+func (g *GroupLog) snapshot() *state {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.state
+}
+
+// publish makes a change visible that lasts: its batch begins at addr.
+func (g *GroupLog) publish(c *change, segment, addr uint32, used usage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.state = c.state
+	if c.state == nil {
+		g.index.keep(1, 0, used)
+		return
+	}
+	g.index.keep(c.state.first, c.keep, used)
+	for _, e := range c.entries {
+		value := e.value
+		if e.moved {
+			value = nil
+		}
+		at := place{segment: segment, addr: addr + uint32(e.at), size: uint32(len(e.value)), sum: e.sum}
+		g.index.put(e.index, at, value, used)
+	}
+}
 
 // Replica returns the name that the log was created for.
 func (g *GroupLog) Replica() string {
-	if s := g.state.Load(); s != nil {
+	if s := g.snapshot(); s != nil {
 		return s.replica
 	}
 	return ""
@@ -69,7 +95,7 @@ func (g *GroupLog) LastIndex() (uint64, error) {
 }
 
 func (g *GroupLog) current() (*state, error) {
-	if s := g.state.Load(); s != nil {
+	if s := g.snapshot(); s != nil {
 		return s, nil
 	}
 	return nil, errDropped
@@ -78,46 +104,56 @@ func (g *GroupLog) current() (*state, error) {
 // GetLog reads an entry: raft.ErrLogNotFound if it is not in the log. One that
 // is there and is not what was written ends the process.
 func (g *GroupLog) GetLog(index uint64, l *raft.Log) error {
-	for {
-		s, err := g.current()
-		if err != nil {
-			return err
+	v, at, err := g.find(index)
+	for v == nil && err == nil {
+		var damage error
+		if v, damage = g.read(index, at); damage == nil {
+			break
 		}
-		if index == 0 || index < s.first || index > s.last {
-			return raft.ErrLogNotFound
+		was := at
+		if v, at, err = g.find(index); v == nil && err == nil && at == was { // neither moved nor deleted meanwhile
+			if g.logs.isClosed() {
+				return errClosed
+			}
+			g.logs.dir.fail(fmt.Errorf("read the log of group %d: %w", g.group, damage))
 		}
-		v := g.recent.get(index)
-		if v == nil {
-			if v, err = g.read(index); err != nil {
-				return err
-			}
-			if v == nil && g.state.Load() != s {
-				continue // it may have been deleted meanwhile
-			}
-			if _, _, err := checkEntry(v, g.group, index); err != nil {
-				g.logs.dir.fail(fmt.Errorf("read the log of group %d: %w", g.group, damagedf(logsFile, "%v", err)))
-			}
-		}
-		openEntry(v, index, l)
-		return nil
 	}
+	if err == nil {
+		openEntry(v, index, l)
+	}
+	return err
 }
 
-// read copies an entry from the file; nil if there is none.
-func (g *GroupLog) read(index uint64) (v []byte, err error) {
-	defer g.logs.dir.watch.end(g.logs.dir.watch.begin(opLogRead))
-	err = guard(func() error {
-		return g.logs.db.View(func(tx *bbolt.Tx) error {
-			if b := tx.Bucket(bucketName(g.group)); b != nil {
-				v = slices.Clone(b.Get(indexKey(index)))
-			}
-			return nil
-		})
-	})
-	if err != nil && err != errClosed {
-		g.logs.dir.fail(fmt.Errorf("read the log of group %d: %w", g.group, err))
+// find returns an entry that is in memory, or the place of one that is not.
+func (g *GroupLog) find(index uint64) ([]byte, place, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.state == nil {
+		return nil, place{}, errDropped
 	}
-	return v, err
+	if v := g.index.recent.get(index); v != nil {
+		return v, place{}, nil
+	}
+	if at, ok := g.index.place(index); ok {
+		return nil, at, nil
+	}
+	return nil, place{}, raft.ErrLogNotFound
+}
+
+// read reads an entry from the journal.
+func (g *GroupLog) read(index uint64, at place) ([]byte, error) {
+	defer g.logs.dir.watch.end(g.logs.dir.watch.begin(opLogRead))
+	v, err := g.logs.journal.Read(at.segment, at.addr, int(at.size))
+	if errors.Is(err, journal.ErrDamaged) {
+		err = damagedf(logsDir, "%v", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sum, _, err := checkEntry(v, g.group, index); err != nil || sum != at.sum {
+		return nil, damagedf(logsDir, "entry %d is not what was written: %v", index, err)
+	}
+	return v, nil
 }
 
 // StoreLog appends one entry.
@@ -125,14 +161,13 @@ func (g *GroupLog) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log{
 
 // StoreLogs appends entries with consecutive indexes. When it returns nil they
 // last. It fails, and changes nothing, if an entry has more than MaxEntry bytes
-// or the indexes are not consecutive.
+// or the indexes are not consecutive. A crash within it leaves some of the first.
 func (g *GroupLog) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
 	first := logs[0].Index
 	values := make([][]byte, len(logs))
-	size := 0
 	for i, l := range logs {
 		if l.Index == 0 || l.Index != first+uint64(i) {
 			return fmt.Errorf("store: entry %d stands where %d should", l.Index, first+uint64(i))
@@ -142,17 +177,28 @@ func (g *GroupLog) StoreLogs(logs []*raft.Log) error {
 			return err
 		}
 		values[i] = v
-		size += len(v)
 	}
 	if err := g.makeWay(first); err != nil {
 		return err
 	}
-	return g.logs.commit(&request{
-		apply:   func(t *txn) error { return t.append(g, first, values) },
-		publish: func() { g.recent.append(first, values) },
-		entries: len(values),
-		bytes:   size,
-	})
+	for len(values) > 0 {
+		n, bytes := 0, 0
+		for n < len(values) && (n == 0 || bytes+len(values[n]) <= maxCommitBytes) {
+			bytes += len(values[n])
+			n++
+		}
+		some, at := values[:n], first
+		err := g.logs.commit(&request{
+			apply:   func(t *txn) error { return t.append(g, at, some) },
+			entries: n,
+			bytes:   bytes,
+		})
+		if err != nil {
+			return err
+		}
+		first, values = first+uint64(n), values[n:]
+	}
+	return nil
 }
 
 // makeWay removes what cannot stay beside an entry of index first.
@@ -171,124 +217,98 @@ func (g *GroupLog) makeWay(first uint64) error {
 }
 
 func (t *txn) append(g *GroupLog, first uint64, values [][]byte) error {
-	s, err := t.edit(g)
+	c, err := t.edit(g)
 	if err != nil {
 		return err
 	}
+	s := c.state
 	if s.last != 0 && first != s.last+1 {
 		return fmt.Errorf("store: entry %d appended behind entry %d by two callers at once", first, s.last)
-	}
-	bucket := t.tx.Bucket(bucketName(g.group))
-	bucket.FillPercent = 1 // keys only ever grow
-	for i, v := range values {
-		index := first + uint64(i)
-		s.tail = sealEntry(v, g.group, index, s.tail)
-		t.check(bucket.Put(indexKey(index), v))
 	}
 	if s.first == 0 {
 		s.first = first
 	}
-	s.last = first + uint64(len(values)) - 1
-	s.commit = max(s.commit, min(g.stagedCommit.Load(), s.last))
+	for i, v := range values {
+		s.last = first + uint64(i)
+		s.tail = sealEntry(v, g.group, s.last, s.tail)
+		c.entries = append(c.entries, stored{index: s.last, sum: s.tail, value: v})
+	}
 	return nil
 }
 
 // DeleteRange deletes the entries from lo to hi, both included, as far as there
-// are any. They must reach the log's beginning or its end. A crash within it
-// leaves a log that is shorter at that side, and whole.
+// are any. They must reach the log's beginning or its end.
 func (g *GroupLog) DeleteRange(lo, hi uint64) error {
-	for {
-		s, err := g.current()
-		if err != nil {
-			return err
-		}
-		lo, hi := max(lo, s.first), min(hi, s.last)
-		if s.last == 0 || lo > hi {
-			return nil
-		}
-		r := &request{publish: func() {
-			if s := g.state.Load(); s != nil {
-				g.recent.keep(s.first, s.last)
-			}
-		}}
-		switch {
-		case lo == s.first:
-			r.apply = func(t *txn) error { return t.cutFront(g, min(hi, lo+deleteStep-1)) }
-		case hi == s.last:
-			r.apply = func(t *txn) error { return t.cutBack(g, max(lo, hi-min(hi, deleteStep)+1)) }
-		default:
-			return fmt.Errorf("store: deleting %d..%d out of %d..%d would leave a gap", lo, hi, s.first, s.last)
-		}
-		if err := g.logs.commit(r); err != nil {
-			return err
-		}
+	s, err := g.current()
+	if err != nil {
+		return err
 	}
+	lo, hi = max(lo, s.first), min(hi, s.last)
+	r := &request{}
+	switch {
+	case s.last == 0 || lo > hi:
+		return nil
+	case lo == s.first:
+		r.apply = func(t *txn) error { return t.cutFront(g, hi) }
+	case hi == s.last:
+		r.apply = func(t *txn) error { return t.cutBack(g, lo) }
+	default:
+		return fmt.Errorf("store: deleting %d..%d out of %d..%d would leave a gap", lo, hi, s.first, s.last)
+	}
+	return g.logs.commit(r)
 }
 
 // cutFront deletes the entries up to and including upTo.
 func (t *txn) cutFront(g *GroupLog, upTo uint64) error {
-	s, err := t.edit(g)
-	if err != nil || s.last == 0 {
+	c, err := t.edit(g)
+	if err != nil || c.state.last == 0 {
 		return err
 	}
-	bucket := t.tx.Bucket(bucketName(g.group))
-	upTo = min(upTo, s.last)
-	for ; s.first <= upTo; s.first++ {
-		t.check(bucket.Delete(indexKey(s.first)))
-	}
-	if s.first > s.last {
-		s.first, s.last, s.tail, s.commit = 0, 0, 0, 0
+	c.entries = slices.DeleteFunc(c.entries, func(e stored) bool { return e.index <= upTo })
+	c.state.first = max(c.state.first, upTo+1)
+	if c.state.first > c.state.last {
+		c.state.first, c.state.last, c.state.tail, c.keep = 0, 0, 0, 0
 	}
 	return nil
 }
 
 // cutBack deletes the entries from from on.
 func (t *txn) cutBack(g *GroupLog, from uint64) error {
-	s, err := t.edit(g)
-	if err != nil || s.last == 0 {
+	c, err := t.edit(g)
+	switch {
+	case err != nil || c.state.last == 0 || from > c.state.last:
 		return err
+	case from <= c.state.first:
+		return t.cutFront(g, c.state.last)
 	}
-	if from <= s.first {
-		return t.cutFront(g, s.last)
-	}
-	bucket := t.tx.Bucket(bucketName(g.group))
-	for ; s.last >= from; s.last-- {
-		t.check(bucket.Delete(indexKey(s.last)))
-	}
-	sum, _, err := checkEntry(bucket.Get(indexKey(s.last)), g.group, s.last)
-	t.check(err)
-	s.tail, s.commit = sum, min(s.commit, s.last)
+	c.entries = slices.DeleteFunc(c.entries, func(e stored) bool { return e.index >= from })
+	c.state.last, c.keep = from-1, min(c.keep, from-1)
+	c.state.tail = g.sumOf(c, from-1)
 	return nil
 }
 
-// StageCommitIndex remembers a commit index, which the next StoreLogs writes. It
-// costs nothing, but raft's RestoreCommittedLogs must stay off: NewRaft (1.8.0)
-// then applies before its FSM goroutine runs, and blocks for ever beyond 128
-// batches.
-func (g *GroupLog) StageCommitIndex(index uint64) error {
-	g.stagedCommit.Store(index)
-	return nil
-}
-
-// GetCommitIndex returns the commit index that was written with the entries, at
-// most LastIndex; 0 if none was.
-func (g *GroupLog) GetCommitIndex() (uint64, error) {
-	s, err := g.current()
-	if err != nil {
-		return 0, err
+// sumOf returns the sum of an entry as it is within a commit.
+func (g *GroupLog) sumOf(c *change, index uint64) uint32 {
+	for _, e := range c.entries {
+		if e.index == index {
+			return e.sum
+		}
 	}
-	return s.commit, nil
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	p, _ := g.index.place(index)
+	return p.sum
 }
 
 // Set stores a value under a key; when it returns nil, the value lasts. At most
 // 16 keys of 64 bytes, with values of 1,024 bytes.
 func (g *GroupLog) Set(key, value []byte) error {
 	return g.logs.commit(&request{apply: func(t *txn) error {
-		s, err := t.edit(g)
+		c, err := t.edit(g)
 		if err != nil {
 			return err
 		}
-		return s.set(string(key), value)
+		return c.state.set(string(key), value)
 	}})
 }
 

@@ -1,63 +1,50 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
-	"go.etcd.io/bbolt"
+	"cairn/store/journal"
 )
 
-// Logs are the Raft logs of all partition groups of a node, in one file with one
-// sync for everything that waits. Its methods may be called from any goroutine.
+// Logs are the Raft logs of all partition groups of a node, in one journal with
+// one sync for everything that waits. Its methods may be called from any
+// goroutine.
 //
 // Invariants:
 //
-//  1. A group is in the file if the register has it as live; the reverse holds
+//  1. A group has a record if the register has it as live; the reverse holds
 //     but for what a crash within Create, Drop or Quarantine left, which the
-//     next opening removes.
-//  2. A group's bucket holds exactly the entries first..last of its record, each
-//     linked to the one before, the last one with the record's tail.
-//  3. The head names exactly the groups with a record, and each record's sum.
-//  4. The head carries the number of the last transaction.
+//     next opening leaves behind.
+//  2. The newest segment has the last record of every group.
+//  3. For each of a group's entries first..last its index has the place of the
+//     newest copy, each is linked to the one before, the last one with the
+//     record's tail.
+//  4. A segment with an entry of an index is kept.
 type Logs struct {
-	dir *Dir
-	db  *bbolt.DB
+	dir     *Dir
+	journal *journal.Journal
 
 	admin    sync.Mutex // Create, Drop and Quarantine, one at a time
 	register register   // guarded by admin
 
-	lines []line // of the head; whoever writes owns it
+	// Of whoever writes:
+	live    map[uint32]*GroupLog // the groups with a record
+	used    usage
+	payload []byte // of the batch
+
+	tidying sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
 	writing bool       // somebody is writing, or about to
-	queue   []*request // what waits for it
+	tidy    bool       // a goroutine is tidying up
+	queue   []*request // what waits for the writer
 	groups  map[uint32]*GroupLog
-}
-
-var (
-	stateBucket = []byte("state")
-	headKey     = []byte{0}
-)
-
-// recordKey is where the state bucket has a group's record.
-func recordKey(group uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{1}, group)
-}
-
-// bucketName is the name of the bucket with a group's entries.
-func bucketName(group uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{'g'}, group)
-}
-
-func indexKey(index uint64) []byte {
-	return binary.BigEndian.AppendUint64(nil, index)
 }
 
 var errDropped = fmt.Errorf("store: the group's log was dropped: %w", fs.ErrClosed)
@@ -84,27 +71,21 @@ func (d *Dir) Logs() (*Logs, error) {
 }
 
 func (d *Dir) openLogs() (*Logs, error) {
-	path := filepath.Join(d.path, logsFile)
+	path := filepath.Join(d.path, logsDir)
 	register, err := d.readyLogs(path)
 	if err != nil {
 		return nil, err
 	}
-	l := &Logs{dir: d, register: register, groups: map[uint32]*GroupLog{}}
-	if l.db, err = openBolt(path, d.opts.NoSync); err != nil {
+	l := &Logs{dir: d, register: register, live: map[uint32]*GroupLog{}, used: usage{}, groups: map[uint32]*GroupLog{}}
+	if err := l.load(path); err != nil {
 		return nil, err
-	}
-	if err := guard(l.load); err != nil {
-		return nil, errors.Join(err, l.db.Close())
-	}
-	if err := l.clean(); err != nil {
-		return nil, errors.Join(err, l.db.Close())
 	}
 	return l, nil
 }
 
-// readyLogs returns the register and makes sure that there is a log file to it.
-// The first opening writes an empty register and then an empty file, so a live
-// replica without a file, and a file without a register, mean that one was lost.
+// readyLogs returns the register and makes sure that there is a journal to it.
+// The first opening writes an empty register and then an empty journal, so a live
+// replica without one, and one without a register, mean that one was lost.
 func (d *Dir) readyLogs(path string) (register, error) {
 	_, statErr := os.Stat(path)
 	missing := errors.Is(statErr, fs.ErrNotExist)
@@ -119,57 +100,36 @@ func (d *Dir) readyLogs(path string) (register, error) {
 		}
 		r = register{}
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, damagedf("file "+registerFile, "it is missing, and %s is there", logsFile)
+		return nil, damagedf("file "+registerFile, "it is missing, and %s is there", logsDir)
 	case err != nil:
 		return nil, err
 	case missing && r.live() > 0:
-		return nil, damagedf("file "+logsFile, "it is missing, and %s names %d replicas", registerFile, r.live())
+		return nil, damagedf("directory "+logsDir, "it is missing, and %s names %d replicas", registerFile, r.live())
 	}
 	if missing {
-		return r, createLogsFile(path)
+		return r, d.createJournal(path)
 	}
 	return r, nil
 }
 
-// createLogsFile makes a log file without groups under another name and renames
-// it: a file of that name is always a complete one.
-func createLogsFile(path string) error {
+// createJournal makes a journal without groups under another name and renames
+// it: a directory of that name is always a complete one.
+func (d *Dir) createJournal(path string) error {
 	temp := path + tempSuffix
 	if err := os.RemoveAll(temp); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(temp, 0o600, boltOptions(false))
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return err
+	}
+	j, err := d.openJournal(temp, nil, func(*journal.Batch) {})
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucket(stateBucket)
-		if err != nil {
-			return err
-		}
-		return b.Put(headKey, encodeHead(uint64(tx.ID()), nil))
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(j.Roll(appendBatch(nil, nil), 0, nil), j.Close()); err != nil {
 		return err
 	}
 	return renameSynced(temp, path)
-}
-
-// lockWait is how long bbolt waits for its lock on a file. Nobody else has it
-// while LOCK is ours, unless a process that did not take LOCK does.
-const lockWait = time.Second
-
-// boltOptions of the log file. The free list is not written: it would be most of
-// every transaction after a truncation, and the file's check rebuilds it anyway.
-// The mapping is generous because a larger one later waits for every reader.
-func boltOptions(noSync bool) *bbolt.Options {
-	return &bbolt.Options{
-		Timeout:         lockWait,
-		NoFreelistSync:  true,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: 256 << 20,
-		NoSync:          noSync,
-	}
 }
 
 // Groups returns the register, by group, with what is known of damage.
@@ -207,9 +167,7 @@ func (l *Logs) Create(group uint32, replica string) (*GroupLog, error) {
 	}
 	g := &GroupLog{logs: l, group: group}
 	err := l.commit(&request{apply: func(t *txn) error {
-		_, err := t.tx.CreateBucket(bucketName(group))
-		t.check(err)
-		t.staged[g] = &state{replica: replica}
+		t.change(g).state = &state{replica: replica}
 		return nil
 	}})
 	if err != nil {
@@ -278,7 +236,10 @@ func (l *Logs) remove(group uint32, r register) error {
 		return nil
 	}
 	l.setGroup(group, nil)
-	return l.erase(g)
+	return l.commit(&request{apply: func(t *txn) error {
+		t.drop(g)
+		return nil
+	}})
 }
 
 // setRegister makes r last. The caller holds admin.
@@ -288,30 +249,6 @@ func (l *Logs) setRegister(r register) error {
 	}
 	l.register = r
 	return nil
-}
-
-// erase deletes a group's entries in bounded steps, and then the rest of it.
-func (l *Logs) erase(g *GroupLog) error {
-	if s := g.state.Load(); s != nil && s.last > 0 {
-		if err := g.DeleteRange(s.first, s.last); err != nil {
-			return err
-		}
-	}
-	return l.commit(&request{apply: func(t *txn) error {
-		t.removeRoot(bucketName(g.group))
-		t.staged[g] = nil
-		return nil
-	}})
-}
-
-// removeRoot deletes what stands under a name beside the records: a bucket, or a
-// key that damage made of one.
-func (t *txn) removeRoot(name []byte) {
-	if t.tx.Bucket(name) != nil {
-		t.check(t.tx.DeleteBucket(name))
-		return
-	}
-	t.check(t.tx.Cursor().Bucket().Delete(name))
 }
 
 func (l *Logs) group(group uint32) *GroupLog {
@@ -334,5 +271,6 @@ func (l *Logs) close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	return l.db.Close()
+	l.tidying.Wait()
+	return l.journal.Close()
 }

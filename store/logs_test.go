@@ -10,7 +10,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
+
+	"cairn/store/journal"
 )
 
 func openLogs(t testing.TB, path string) (*Dir, *Logs) {
@@ -59,12 +60,14 @@ func TestRegister(t *testing.T) {
 	must(t, d.Close())
 }
 
-// TestDropped: a log that was dropped answers nothing any more.
+// TestDropped: a log that was dropped answers nothing any more, and nothing of it
+// is left after the next start.
 func TestDropped(t *testing.T) {
-	_, l := openLogs(t, ramDir(t))
+	path := ramDir(t)
+	d, l := openLogs(t, path)
 	g, err := l.Create(1, "node.1")
 	must(t, err)
-	must(t, g.StoreLogs(logEntries(1, 2*deleteStep, 1)))
+	must(t, g.StoreLogs(logEntries(1, 1000, 1)))
 	must(t, l.Drop(1))
 	_, err1 := g.FirstIndex()
 	_, err2 := g.Get([]byte("CurrentTerm"))
@@ -73,12 +76,23 @@ func TestDropped(t *testing.T) {
 			t.Errorf("call %d: %v, want ErrClosed", i, err)
 		}
 	}
-	must(t, l.db.View(func(tx *bbolt.Tx) error {
-		if tx.Bucket(bucketName(1)) != nil || tx.Bucket(stateBucket).Get(recordKey(1)) != nil {
-			t.Error("data of the dropped group is still there")
+	for segment, n := range l.used {
+		if n != 0 {
+			t.Errorf("segment %d has %d bytes of entries, and there are no groups", segment, n)
 		}
-		return nil
-	}))
+	}
+	if len(l.live) > 0 || g.index.places != nil && len(g.index.places) > 0 {
+		t.Error("the dropped group is still known")
+	}
+	before := l.journal.Newest().Number
+	must(t, d.Close())
+	_, l = openLogs(t, path)
+	if all := l.journal.Segments(); len(all) != 1 || all[0].Number <= before {
+		t.Errorf("data of the dropped group is still there: segments %v", all)
+	}
+	if len(l.live) > 0 {
+		t.Error("the dropped group came back")
+	}
 }
 
 // TestQuarantine: a quarantined replica's name is never used again, its group is.
@@ -122,6 +136,12 @@ func TestCrashWithinCreateAndDrop(t *testing.T) {
 	if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil>} {2 node.1 true <nil>}]" {
 		t.Fatalf("the register says %s", got)
 	}
+	if len(l.live) != 1 {
+		t.Fatalf("%d groups have a record", len(l.live))
+	}
+	g, err := l.Open(0, "node.1")
+	must(t, err)
+	wantLog(t, g, 1, 20)
 	for _, group := range []uint32{1, 2} {
 		g, err := l.Create(group, "node.2")
 		must(t, err)
@@ -139,10 +159,21 @@ func TestLostLogs(t *testing.T) {
 		damage func(t *testing.T, path string)
 		lost   string
 	}{
-		{"no log", func(t *testing.T, path string) { must(t, os.Remove(filepath.Join(path, logsFile))) }, "[{1 node.1 true <nil>}]"},
+		{"no log", func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Join(path, logsDir))) }, "[{1 node.1 true <nil>}]"},
 		{"no register", func(t *testing.T, path string) { must(t, os.Remove(filepath.Join(path, registerFile))) }, "[]"},
-		{"a cut log", func(t *testing.T, path string) { must(t, os.Truncate(filepath.Join(path, logsFile), 3*pageSize)) }, "[{1 node.1 true <nil>}]"},
-		{"an empty log", func(t *testing.T, path string) { must(t, os.Truncate(filepath.Join(path, logsFile), 0)) }, "[{1 node.1 true <nil>}]"},
+		{"no list of segments", func(t *testing.T, path string) {
+			must(t, os.Remove(filepath.Join(path, logsDir, segmentsFile)))
+		}, "[{1 node.1 true <nil>}]"},
+		{"an empty list of segments", func(t *testing.T, path string) {
+			must(t, writeSealed(filepath.Join(path, logsDir, segmentsFile), nil))
+		}, "[{1 node.1 true <nil>}]"},
+		{"a list of segments that is none", func(t *testing.T, path string) {
+			must(t, os.WriteFile(filepath.Join(path, logsDir, segmentsFile), []byte("1 512\n"), 0o600))
+		}, "[{1 node.1 true <nil>}]"},
+		{"an empty log", func(t *testing.T, path string) {
+			must(t, os.RemoveAll(filepath.Join(path, logsDir)))
+			must(t, os.Mkdir(filepath.Join(path, logsDir), 0o700))
+		}, "[{1 node.1 true <nil>}]"},
 		{"an old register", func(t *testing.T, path string) {
 			must(t, writeSealed(filepath.Join(path, registerFile), register{1: {Group: 1, Replica: "node.0"}}.encode()))
 		}, "[{1 node.0 true <nil>}]"},
@@ -187,42 +218,151 @@ func TestLostLogs(t *testing.T) {
 	}
 }
 
-// TestOneGroupDamaged: the others go on, and the damaged one can be replaced.
-func TestOneGroupDamaged(t *testing.T) {
-	path := ramDir(t)
-	d, l := openLogs(t, path)
-	for group := range uint32(2) {
-		g, err := l.Create(group, "node.1")
-		must(t, err)
-		must(t, g.StoreLogs(logEntries(1, 20, 1)))
-	}
-	// An entry of group 1 changes beneath its checksum.
-	must(t, l.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketName(1))
-		v := append([]byte(nil), b.Get(indexKey(10))...)
-		v[len(v)-1]++
-		must(t, b.Put(indexKey(10), v))
-		return tx.Bucket(stateBucket).Put(headKey, encodeHead(uint64(tx.ID()), l.lines))
-	}))
-	must(t, d.Close())
+// TestLostSegment: the newest segment says all of all groups. Without it, or a
+// part of it, each of them is damaged, also after another start, until it is
+// replaced. The older segments have what they had an hour ago, and that must not
+// pass for the newest.
+func TestLostSegment(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, file string, size int64){
+		"missing":                func(t *testing.T, file string, _ int64) { must(t, os.Remove(file)) },
+		"empty":                  func(t *testing.T, file string, _ int64) { must(t, os.Truncate(file, 0)) },
+		"cut behind what counts": func(t *testing.T, file string, size int64) { must(t, os.Truncate(file, size-1)) },
+		"cut":                    func(t *testing.T, file string, _ int64) { must(t, os.Truncate(file, 3*pageSize+100)) },
+		"cut after one sector":   func(t *testing.T, file string, _ int64) { must(t, os.Truncate(file, journal.SectorSize)) },
+		"full of zeros": func(t *testing.T, file string, size int64) {
+			must(t, os.Truncate(file, 0))
+			must(t, os.Truncate(file, size))
+		},
+		"another segment's": func(t *testing.T, file string, size int64) {
+			b, err := os.ReadFile(filepath.Join(filepath.Dir(file), "00000002.log"))
+			must(t, err)
+			must(t, os.WriteFile(file, b, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const groups = 3
+			path := ramDir(t)
+			o := Options{Segment: 64 << 10}
+			d := open(t, path, o)
+			l, err := d.Logs()
+			must(t, err)
+			for group := range uint32(groups) {
+				g, err := l.Create(group, "node.1")
+				must(t, err)
+				for i := uint64(1); i <= 100; i += 10 {
+					must(t, g.StoreLogs(logEntries(i, i+9, 1)))
+				}
+			}
+			newest, size := l.journal.Newest(), o.Segment
+			if newest.Number < 3 || len(l.journal.Segments()) < 2 {
+				t.Fatalf("there are segments %v only", l.journal.Segments())
+			}
+			must(t, d.Close())
+			damage(t, filepath.Join(path, logsDir, fmt.Sprintf("%08d.log", newest.Number)), size)
 
-	d, l = openLogs(t, path)
-	_, err := l.Open(1, "node.1")
-	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "entry 10") {
-		t.Fatalf("Open: %v, want ErrDamaged of entry 10", err)
+			for range 2 {
+				d = open(t, path, o)
+				l, err = d.Logs()
+				must(t, err)
+				for _, info := range l.Groups() {
+					if _, err := l.Open(info.Group, info.Replica); !errors.Is(err, ErrDamaged) || !errors.Is(info.Err, ErrDamaged) {
+						t.Fatalf("group %d: %v and %v, want ErrDamaged", info.Group, err, info.Err)
+					}
+				}
+				if n := len(l.Groups()); n != groups {
+					t.Fatalf("the register names %d groups", n)
+				}
+				must(t, d.Close())
+			}
+			d = open(t, path, o)
+			l, err = d.Logs()
+			must(t, err)
+			for group := range uint32(groups) {
+				must(t, replaceGroup(l, group))
+			}
+			must(t, d.Close())
+			d = open(t, path, o)
+			l, err = d.Logs()
+			must(t, err)
+			for group := range uint32(groups) {
+				g, err := l.Open(group, "fresh.1")
+				must(t, err)
+				wantLog(t, g, 1, 10)
+			}
+		})
 	}
-	if infos := l.Groups(); infos[0].Err != nil || !errors.Is(infos[1].Err, ErrDamaged) {
-		t.Fatalf("the register says %v", infos)
+}
+
+// TestOneGroupDamaged: the others go on, and the damaged one stays so until it is
+// replaced.
+func TestOneGroupDamaged(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after func(t *testing.T, g *GroupLog) // what the group writes behind entry 10
+		hit   uint64
+		says  string
+	}{
+		{"its last entry", func(*testing.T, *GroupLog) {}, 10, "what was written last"},
+		{"its last entry of many", func(t *testing.T, g *GroupLog) { must(t, g.StoreLogs(logEntries(11, 20, 1))) }, 20, "what was written last"},
+		{"an earlier entry", func(t *testing.T, g *GroupLog) { must(t, g.StoreLogs(logEntries(11, 20, 1))) }, 10, "entry 10 "},
+		{"an entry before a vote", func(t *testing.T, g *GroupLog) { must(t, g.SetUint64([]byte("LastVoteTerm"), 7)) }, 10, "entry 10 "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := ramDir(t)
+			d, l := openLogs(t, path)
+			healthy, err := l.Create(0, "node.1")
+			must(t, err)
+			must(t, healthy.StoreLogs(logEntries(1, 9, 1)))
+			rotten, err := l.Create(1, "node.1")
+			must(t, err)
+			must(t, rotten.StoreLogs(logEntries(1, 9, 1)))
+			must(t, rotten.StoreLog(logEntry(10, 1)))
+			test.after(t, rotten)
+			at, _ := rotten.index.place(test.hit)
+			must(t, healthy.StoreLogs(logEntries(10, 20, 1)))
+			must(t, d.Close())
+			flipAt(t, path, at)
+
+			for i := range uint64(2) { // the rotten segment is the newest, and then it is not
+				d, l = openLogs(t, path)
+				_, err := l.Open(1, "node.1")
+				if !errors.Is(err, ErrDamaged) || i == 0 && !strings.Contains(err.Error(), test.says) {
+					t.Fatalf("Open: %v, want ErrDamaged of %s", err, test.says)
+				}
+				if infos := l.Groups(); infos[0].Err != nil || !errors.Is(infos[1].Err, ErrDamaged) {
+					t.Fatalf("the register says %v", infos)
+				}
+				healthy, err = l.Open(0, "node.1")
+				must(t, err)
+				must(t, healthy.StoreLog(logEntry(21+i, 1)))
+				must(t, d.Close())
+			}
+			d, l = openLogs(t, path)
+			must(t, l.Quarantine(1))
+			_, err = l.Create(1, "node.2")
+			must(t, err)
+			must(t, d.Close())
+			_, l = openLogs(t, path)
+			if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil>} {1 node.2 false <nil>}]" {
+				t.Fatalf("the register says %s", got)
+			}
+			healthy, err = l.Open(0, "node.1")
+			must(t, err)
+			wantLog(t, healthy, 1, 22)
+		})
 	}
-	g, err := l.Open(0, "node.1")
+}
+
+// flipAt changes the last byte of a stored entry.
+func flipAt(t testing.TB, path string, at place) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(path, logsDir, fmt.Sprintf("%08d.log", at.segment)), os.O_RDWR, 0)
 	must(t, err)
-	must(t, g.StoreLog(logEntry(21, 1)))
-	must(t, l.Quarantine(1))
-	_, err = l.Create(1, "node.2")
+	addr := int64(at.addr) + int64(at.size) - 1
+	offset := addr/journal.Content*journal.SectorSize + journal.SectorSize - journal.Content + addr%journal.Content
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, offset)
 	must(t, err)
-	must(t, d.Close())
-	_, l = openLogs(t, path)
-	if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil>} {1 node.2 false <nil>}]" {
-		t.Fatalf("the register says %s", got)
-	}
+	_, err = f.WriteAt([]byte{b[0] ^ 1}, offset)
+	must(t, errors.Join(err, f.Close()))
 }

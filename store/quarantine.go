@@ -12,8 +12,8 @@ import (
 
 // QuarantineLogs gives up the log of all partition groups, after Logs has said
 // that it is damaged. It marks every replica in the register as quarantined,
-// moves the file to quarantine/ in place of the one that is there, and returns
-// the replicas that were lost. The next Logs begins with an empty file.
+// moves the log to quarantine/ in place of the one that is there, and returns
+// the replicas that were lost. The next Logs begins with an empty one.
 //
 // If the register is damaged too, it is moved as well, and nil is returned:
 // then only the controller knows which replicas this node had.
@@ -60,7 +60,7 @@ func (d *Dir) quarantineLogs() ([]GroupInfo, error) {
 	if err := d.writeRegister(r); err != nil {
 		return nil, err
 	}
-	if err := d.moveAside(logsFile, n); err != nil {
+	if err := d.moveAside(logsDir, n); err != nil {
 		return nil, err
 	}
 	if len(r) == 0 {
@@ -89,7 +89,7 @@ func (d *Dir) nextQuarantine() (int, error) {
 	return next, nil
 }
 
-// moveAside moves a file, if it is there, to quarantine/N.name.
+// moveAside moves a file or a directory, if it is there, to quarantine/N.name.
 func (d *Dir) moveAside(name string, n int) error {
 	to := filepath.Join(d.path, quarantineDir, strconv.Itoa(n)+"."+name)
 	err := os.Rename(filepath.Join(d.path, name), to)

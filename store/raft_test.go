@@ -48,6 +48,7 @@ func (frozen) Release() {}
 func TestRaftRunsOnIt(t *testing.T) {
 	for name, disk := range map[string]func(testing.TB) (logStore, *Dir){
 		"group": func(t testing.TB) (logStore, *Dir) { d := newGroupDisk(t).(*groupDisk); return d.Open(t), d.dir },
+		"tiny":  func(t testing.TB) (logStore, *Dir) { d := newTinyDisk(t).(*groupDisk); return d.Open(t), d.dir },
 		"controller": func(t testing.TB) (logStore, *Dir) {
 			d := newControllerDisk(t).(*controllerDisk)
 			return d.Open(t), d.dir

@@ -1,7 +1,5 @@
 package store
 
-import "sync"
-
 // recentBytes is how much of a log's newest end is kept in memory, per group:
 // replication reads an entry right after it was appended.
 const recentBytes = 1 << 20
@@ -9,30 +7,23 @@ const recentBytes = 1 << 20
 // recent holds the newest entries of a log as they are stored, at most
 // recentBytes of them. What it gives out is never changed.
 type recent struct {
-	mu      sync.Mutex
 	first   uint64 // index of entries[0]
 	entries [][]byte
 	bytes   int
 }
 
-// append adds entries that follow the last one, or start a log anew.
-func (r *recent) append(index uint64, entries [][]byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// append adds an entry that follows the last one, or starts a log anew.
+func (r *recent) append(index uint64, entry []byte) {
 	if index != r.first+uint64(len(r.entries)) {
 		r.first, r.entries, r.bytes = index, nil, 0
 	}
-	for _, e := range entries {
-		r.entries = append(r.entries, e)
-		r.bytes += len(e)
-	}
+	r.entries = append(r.entries, entry)
+	r.bytes += len(entry)
 	r.dropFront(func() bool { return r.bytes > recentBytes })
 }
 
 // keep forgets what is not in first..last.
 func (r *recent) keep(first, last uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.dropFront(func() bool { return r.first < first })
 	for n := len(r.entries); n > 0 && r.first+uint64(n)-1 > last; n-- {
 		r.bytes -= len(r.entries[n-1])
@@ -52,8 +43,6 @@ func (r *recent) dropFront(more func() bool) {
 
 // get returns the entry of an index, or nil.
 func (r *recent) get(index uint64) []byte {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if index < r.first || index-r.first >= uint64(len(r.entries)) {
 		return nil
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"slices"
 )
@@ -24,7 +23,6 @@ type state struct {
 	replica     string
 	first, last uint64 // 0, 0: no entries
 	tail        uint32 // sum of entry last; 0: no entries
-	commit      uint64 // at most last
 	stable      map[string][]byte
 }
 
@@ -49,7 +47,7 @@ func (s *state) set(key string, value []byte) error {
 	return nil
 }
 
-// appendState encodes s behind b: replica, first, last, tail, commit, then the
+// appendState encodes s behind b: replica, first, last, tail, then the
 // stable keys in order. Lengths are a byte, or two for values.
 func appendState(b []byte, s *state) []byte {
 	b = append(b, byte(len(s.replica)))
@@ -57,7 +55,6 @@ func appendState(b []byte, s *state) []byte {
 	b = binary.BigEndian.AppendUint64(b, s.first)
 	b = binary.BigEndian.AppendUint64(b, s.last)
 	b = binary.BigEndian.AppendUint32(b, s.tail)
-	b = binary.BigEndian.AppendUint64(b, s.commit)
 	b = append(b, byte(len(s.stable)))
 	for _, key := range slices.Sorted(maps.Keys(s.stable)) {
 		b = append(b, byte(len(key)))
@@ -73,7 +70,7 @@ func decodeState(b []byte) (*state, error) {
 	r := reader{b: b}
 	s := &state{stable: map[string][]byte{}}
 	s.replica = string(r.take(int(r.uint8())))
-	s.first, s.last, s.tail, s.commit = r.uint64(), r.uint64(), r.uint32(), r.uint64()
+	s.first, s.last, s.tail = r.uint64(), r.uint64(), r.uint32()
 	for n := r.uint8(); n > 0 && !r.short; n-- {
 		key := string(r.take(int(r.uint8())))
 		s.stable[key] = slices.Clone(r.take(int(r.uint16())))
@@ -81,83 +78,10 @@ func decodeState(b []byte) (*state, error) {
 	switch {
 	case r.short || len(r.b) > 0:
 		return nil, fmt.Errorf("a record of %d bytes does not end where it should", len(b))
-	case s.first > s.last, s.first == 0 && s.last > 0, s.commit > s.last:
-		return nil, fmt.Errorf("a record with first %d, last %d, commit %d", s.first, s.last, s.commit)
+	case s.first > s.last, s.first == 0 && s.last > 0:
+		return nil, fmt.Errorf("a record with first %d and last %d", s.first, s.last)
 	}
 	return s, nil
-}
-
-// line is the head's line about one group.
-type line struct {
-	group uint32
-	sum   uint32 // of the group's record
-}
-
-// The head says which groups the file holds and what their records are. It is
-// written by every transaction with that transaction's number:
-//
-//	0  txid   uint64
-//	8  n      uint32
-//	12 n times group uint32, sum uint32, by group
-//	   sum    uint32  CRC32C over the above
-//
-// bbolt's meta page has the same number under a checksum of its own. So a page
-// of an older transaction cannot pass for the head, nor an older record for the
-// one that the head names, nor older entries for those that end in the record's
-// tail.
-const (
-	headFixed = 12
-	lineSize  = 8
-)
-
-func encodeHead(txid uint64, lines []line) []byte {
-	b := make([]byte, 0, headFixed+len(lines)*lineSize+4)
-	b = binary.BigEndian.AppendUint64(b, txid)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(lines)))
-	for _, l := range lines {
-		b = binary.BigEndian.AppendUint32(b, l.group)
-		b = binary.BigEndian.AppendUint32(b, l.sum)
-	}
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-}
-
-func decodeHead(b []byte) (txid uint64, lines []line, err error) {
-	if len(b) < headFixed+4 || (len(b)-headFixed-4)%lineSize != 0 {
-		return 0, nil, fmt.Errorf("a head of %d bytes", len(b))
-	}
-	end := len(b) - 4
-	if binary.BigEndian.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli) {
-		return 0, nil, fmt.Errorf("the head's checksum is wrong")
-	}
-	r := reader{b: b[:end]}
-	txid = r.uint64()
-	if n := r.uint32(); int(n) != len(r.b)/lineSize {
-		return 0, nil, fmt.Errorf("a head of %d bytes with %d groups", len(b), n)
-	}
-	for len(r.b) > 0 {
-		l := line{group: r.uint32(), sum: r.uint32()}
-		if len(lines) > 0 && lines[len(lines)-1].group >= l.group {
-			return 0, nil, fmt.Errorf("the head's groups are out of order")
-		}
-		lines = append(lines, l)
-	}
-	return txid, lines, nil
-}
-
-// withLine returns lines with the sum of one group, or without it if sum is nil.
-func withLine(lines []line, group uint32, sum *uint32) []line {
-	at, found := slices.BinarySearchFunc(lines, group, func(l line, g uint32) int {
-		return int(int64(l.group) - int64(g))
-	})
-	switch {
-	case sum != nil && found:
-		lines[at].sum = *sum
-	case sum != nil:
-		lines = slices.Insert(lines, at, line{group, *sum})
-	case found:
-		lines = slices.Delete(lines, at, at+1)
-	}
-	return lines
 }
 
 // reader takes big-endian fields off b. Beyond the end it gives zeros and sets

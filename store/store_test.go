@@ -75,8 +75,9 @@ func (f *fatal) get() error {
 
 // groupDisk opens group 7's log in a data directory.
 type groupDisk struct {
-	path string
-	dir  *Dir
+	path    string
+	options Options
+	dir     *Dir
 }
 
 func (d *groupDisk) Open(t testing.TB) storetest.Store {
@@ -84,7 +85,7 @@ func (d *groupDisk) Open(t testing.TB) storetest.Store {
 	if d.dir != nil {
 		must(t, d.dir.Close())
 	}
-	d.dir = open(t, d.path, Options{})
+	d.dir = open(t, d.path, d.options)
 	l, err := d.dir.Logs()
 	must(t, err)
 	g, err := l.Open(7, "node.1")
@@ -118,9 +119,19 @@ type memory struct{}
 
 func (memory) Open(testing.TB) storetest.Store { return raft.NewInmemStore() }
 
+// newGroupDisk has smaller segments than nodes have: filling large ones with zeros
+// would take longer than all else here.
 func newGroupDisk(t testing.TB) storetest.Disk {
-	return &groupDisk{path: filepath.Join(ramDir(t), "data")}
+	return &groupDisk{path: filepath.Join(ramDir(t), "data"), options: Options{Segment: 1 << 20}}
 }
+
+// newTinyDisk has segments so small that the log begins a new one all the time,
+// gives old ones up, and empties them.
+func newTinyDisk(t testing.TB) storetest.Disk {
+	return &groupDisk{path: filepath.Join(ramDir(t), "data"), options: Options{Segment: tinySegment}}
+}
+
+const tinySegment = 16 << 10
 
 func newControllerDisk(t testing.TB) storetest.Disk {
 	return &controllerDisk{path: filepath.Join(ramDir(t), "data")}
@@ -128,6 +139,10 @@ func newControllerDisk(t testing.TB) storetest.Disk {
 
 func TestGroupLog(t *testing.T) {
 	storetest.RunLogStore(t, newGroupDisk, storetest.Options{})
+}
+
+func TestTinySegments(t *testing.T) {
+	storetest.RunLogStore(t, newTinyDisk, storetest.Options{})
 }
 
 func TestControllerStore(t *testing.T) {
@@ -140,5 +155,7 @@ func TestInmemStore(t *testing.T) {
 }
 
 func TestGroupLogTwin(t *testing.T) { storetest.RunTwin(t, newGroupDisk) }
+
+func TestTinySegmentsTwin(t *testing.T) { storetest.RunTwin(t, newTinyDisk) }
 
 func TestControllerStoreTwin(t *testing.T) { storetest.RunTwin(t, newControllerDisk) }

@@ -140,7 +140,7 @@ func (f *file) sync() error {
 		}
 	}
 	for p := range f.dirty {
-		if err := f.writePage(p, pageSize); err != nil {
+		if err := f.write(p*pageSize, pageSize); err != nil {
 			return err
 		}
 	}
@@ -148,9 +148,8 @@ func (f *file) sync() error {
 	return nil
 }
 
-// writePage writes the first n bytes of a page to the backing file.
-func (f *file) writePage(p, n int) error {
-	start := p * pageSize
+// write writes n bytes of the image to the backing file, as far as there are any.
+func (f *file) write(start, n int) error {
 	end := min(start+n, len(f.image))
 	if start >= end {
 		return nil
@@ -168,12 +167,14 @@ func (f *file) crash(tear bool, rng *rand.Rand) (dropped, kept int, err error) {
 			dropped++
 			continue
 		}
-		n := pageSize
-		if rng.IntN(3) == 0 {
-			n = sectorSize * (1 + rng.IntN(pageSize/sectorSize-1))
-		}
-		if err := f.writePage(p, n); err != nil {
-			return dropped, kept, err
+		whole := rng.IntN(3) > 0
+		for at := p * pageSize; at < (p+1)*pageSize; at += sectorSize {
+			if !whole && rng.IntN(2) == 0 {
+				continue
+			}
+			if err := f.write(at, sectorSize); err != nil {
+				return dropped, kept, err
+			}
 		}
 		kept++
 	}

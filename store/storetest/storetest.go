@@ -54,7 +54,6 @@ func RunLogStore(t *testing.T, newDisk func(testing.TB) Disk, o Options) {
 		{"OwnsItsMemory", testOwnsItsMemory},
 		{"Stable", testStable},
 		{"Concurrency", testConcurrency},
-		{"Commit", testCommit},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newDisk(t), o) })
@@ -361,31 +360,4 @@ func testConcurrency(t *testing.T, d Disk, o Options) {
 		must(t, err)
 		wantRange(t, s, first, last, 1)
 	})
-}
-
-// testCommit checks the optional tracking of the commit index.
-func testCommit(t *testing.T, d Disk, o Options) {
-	s, ok := d.Open(t).(raft.CommitTrackingLogStore)
-	if !ok {
-		t.Skip("this store does not track the commit index")
-	}
-	want := func(s raft.CommitTrackingLogStore, index uint64) {
-		t.Helper()
-		if got, err := s.GetCommitIndex(); err != nil || got != index {
-			t.Fatalf("commit index %d, %v, want %d", got, err, index)
-		}
-	}
-	want(s, 0)
-	must(t, s.StageCommitIndex(3))
-	want(s, 0)
-	must(t, s.StoreLogs(entries(1, 5, 1)))
-	want(s, 3)
-	must(t, s.StageCommitIndex(900))
-	must(t, s.StoreLogs(entries(6, 8, 1)))
-	want(s, 8)
-	must(t, s.DeleteRange(5, 8))
-	want(s, 4)
-	if !o.Volatile {
-		want(d.Open(t).(raft.CommitTrackingLogStore), 4)
-	}
 }
