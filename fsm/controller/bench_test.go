@@ -34,9 +34,8 @@ func full(b *testing.B) *Machine {
 // BenchmarkApply measures a change of each table at its limit.
 func BenchmarkApply(b *testing.B) {
 	states := [2]string{"paused", "open"}
-	member := [2]MemberState{Suspect, Alive}
 	for name, command := range map[string]func(i int) Command{
-		"member": func(i int) Command { return &SetMemberState{Now: 3, Node: "m7", State: member[i%2]} },
+		"member": func(i int) Command { return &SetDuty{Now: 3, Node: "m7", Duty: Duty(i % 2)} },
 		"targets": func(i int) Command {
 			return &SetTargets{[]TargetChange{{Partition: 1, Epoch: uint64(i + 1), Target: []Wish{{"m1", true}, {"m2", true}, {"m3", true}}, Preferred: "m1"}}}
 		},

@@ -133,7 +133,7 @@ func distinctBelow(ns []uint64, limit uint64) bool {
 func (s *State) checkMembers() error {
 	names := map[string]bool{}
 	for id, m := range s.members.all() {
-		if m.State > Left || m.validate() != nil {
+		if m.State > Left || m.Duty > Leaving || m.validate() != nil {
 			return broken(6, "member %s is not valid", id)
 		}
 		if m.State == Left {

@@ -167,6 +167,7 @@ func (m *Member) fields(c *codec) {
 	c.string(&m.Version)
 	c.uint32(&m.Level)
 	c.u8((*uint8)(&m.State))
+	c.u8((*uint8)(&m.Duty))
 	c.time(&m.Since)
 	c.uint64(&m.Incarnation)
 	c.time(&m.Joined)

@@ -87,12 +87,27 @@ type RenewMember struct {
 	Node fsm.NodeID
 }
 
-// SetMemberState records what the failure detector decided. Left is set by
-// RemoveMember only (Invalid here), and is final (Conflict).
-type SetMemberState struct {
+// NodeDown records that members fail their heartbeat checks: all that do at one
+// moment, in one entry. From Now on counts how long they have been down. Those
+// that are down already, or have left, stay as they are; NotFound if there is no
+// such node.
+type NodeDown struct {
 	Now   fsm.Time
-	Node  fsm.NodeID
-	State MemberState
+	Nodes []fsm.NodeID
+}
+
+// NodeUp records that members which were down are back, as NodeDown does.
+type NodeUp struct {
+	Now   fsm.Time
+	Nodes []fsm.NodeID
+}
+
+// SetDuty records what an operator wants of a member. One that leaves may be
+// told to stay as long as it has not left. One that has left is a Conflict.
+type SetDuty struct {
+	Now  fsm.Time
+	Node fsm.NodeID
+	Duty Duty
 }
 
 // SetTargets changes the wished replicas of partitions, all or none. A target

@@ -17,7 +17,7 @@ const (
 	kindAddMember
 	kindRemoveMember
 	kindRenewMember
-	kindSetMemberState
+	kindNodeDown
 	kindSetTargets
 	kindMarkFounded
 	kindPutChunk
@@ -30,6 +30,8 @@ const (
 	kindRevokeToken
 	kindRegisterSnapshots
 	kindSetFeatureLevel
+	kindNodeUp
+	kindSetDuty
 	kindEnd
 )
 
@@ -39,7 +41,7 @@ var blank = [kindEnd]func() Command{
 	kindAddMember:         func() Command { return new(AddMember) },
 	kindRemoveMember:      func() Command { return new(RemoveMember) },
 	kindRenewMember:       func() Command { return new(RenewMember) },
-	kindSetMemberState:    func() Command { return new(SetMemberState) },
+	kindNodeDown:          func() Command { return new(NodeDown) },
 	kindSetTargets:        func() Command { return new(SetTargets) },
 	kindMarkFounded:       func() Command { return new(MarkFounded) },
 	kindPutChunk:          func() Command { return new(PutChunk) },
@@ -52,6 +54,8 @@ var blank = [kindEnd]func() Command{
 	kindRevokeToken:       func() Command { return new(RevokeToken) },
 	kindRegisterSnapshots: func() Command { return new(RegisterSnapshots) },
 	kindSetFeatureLevel:   func() Command { return new(SetFeatureLevel) },
+	kindNodeUp:            func() Command { return new(NodeUp) },
+	kindSetDuty:           func() Command { return new(SetDuty) },
 }
 
 // Encode returns the log entry of a command: a version byte, a kind byte and
@@ -90,7 +94,7 @@ func (*Found) kind() kind             { return kindFound }
 func (*AddMember) kind() kind         { return kindAddMember }
 func (*RemoveMember) kind() kind      { return kindRemoveMember }
 func (*RenewMember) kind() kind       { return kindRenewMember }
-func (*SetMemberState) kind() kind    { return kindSetMemberState }
+func (*NodeDown) kind() kind          { return kindNodeDown }
 func (*SetTargets) kind() kind        { return kindSetTargets }
 func (*MarkFounded) kind() kind       { return kindMarkFounded }
 func (*PutChunk) kind() kind          { return kindPutChunk }
@@ -103,6 +107,8 @@ func (*CreateToken) kind() kind       { return kindCreateToken }
 func (*RevokeToken) kind() kind       { return kindRevokeToken }
 func (*RegisterSnapshots) kind() kind { return kindRegisterSnapshots }
 func (*SetFeatureLevel) kind() kind   { return kindSetFeatureLevel }
+func (*NodeUp) kind() kind            { return kindNodeUp }
+func (*SetDuty) kind() kind           { return kindSetDuty }
 
 func (f *Found) fields(c *codec) {
 	c.string(&f.Cluster)
@@ -131,10 +137,20 @@ func (m *RenewMember) fields(c *codec) {
 	c.node(&m.Node)
 }
 
-func (m *SetMemberState) fields(c *codec) {
-	c.time(&m.Now)
-	c.node(&m.Node)
-	c.u8((*uint8)(&m.State))
+func (n *NodeDown) fields(c *codec) {
+	c.time(&n.Now)
+	c.nodes(&n.Nodes)
+}
+
+func (n *NodeUp) fields(c *codec) {
+	c.time(&n.Now)
+	c.nodes(&n.Nodes)
+}
+
+func (d *SetDuty) fields(c *codec) {
+	c.time(&d.Now)
+	c.node(&d.Node)
+	c.u8((*uint8)(&d.Duty))
 }
 
 func (s *SetTargets) fields(c *codec) {

@@ -106,6 +106,22 @@ func (r *random) chunk() *PutChunk {
 	return c
 }
 
+// memberCommand draws what detectors and operators say of members.
+func (r *random) memberCommand() Command {
+	nodes := []fsm.NodeID{r.node()}
+	for range r.n(2) {
+		nodes = append(nodes, r.node())
+	}
+	switch r.n(3) {
+	case 0:
+		return &NodeDown{Now: r.now, Nodes: nodes}
+	case 1:
+		return &NodeUp{Now: r.now, Nodes: nodes}
+	default:
+		return &SetDuty{Now: r.now, Node: r.node(), Duty: Duty(r.n(4))}
+	}
+}
+
 // command draws a command; what the state holds makes many of them fit.
 func (r *random) command(s *State) Command {
 	r.now += fsm.Time(r.n(3))
@@ -119,7 +135,7 @@ func (r *random) command(s *State) Command {
 	case 3:
 		return &RenewMember{Now: r.now, Node: r.node()}
 	case 4:
-		return &SetMemberState{Now: r.now, Node: r.node(), State: MemberState(r.n(6))}
+		return r.memberCommand()
 	case 5, 6:
 		c := &SetTargets{Changes: []TargetChange{r.change(s)}}
 		for range r.n(3) {

@@ -16,7 +16,7 @@ func (t *tx) found(c *Found) Result {
 	}
 	m := c.Member
 	m.Level = max(m.Level, 1)
-	m.State, m.Since, m.Joined, m.Incarnation = Alive, c.Now, c.Now, t.replica()
+	m.State, m.Since, m.Joined, m.Incarnation, m.Duty = Alive, c.Now, c.Now, t.replica(), Serving
 
 	t.cluster, t.created, t.settings = c.Cluster, c.Now, c.Settings
 	t.slotVersion, t.level = fsm.SlotVersion, m.Level

@@ -22,7 +22,7 @@ func goldenCommands() []Command {
 	hash := [32]byte{0: 0xab, 31: 0xcd}
 	member := Member{
 		ID: "01NODE", Name: "north", Address: "10.0.0.1:7400", HTTP: "10.0.0.1:8080", Zone: "z", Version: "v1",
-		Level: 1, State: Suspect, Since: now, Incarnation: 300, Joined: now - 1,
+		Level: 1, State: Down, Since: now, Duty: Draining, Incarnation: 300, Joined: now - 1,
 	}
 	token := Token{ID: "k1", Role: "organizer", Hunt: "h", Hash: hash, Created: now, Expires: now + 1, Uses: 2, Limited: true}
 	return []Command{
@@ -30,7 +30,7 @@ func goldenCommands() []Command {
 		&AddMember{now, member, "k1"},
 		&RemoveMember{now, "01NODE"},
 		&RenewMember{now, "01NODE"},
-		&SetMemberState{now, "01NODE", Draining},
+		&NodeDown{now, []fsm.NodeID{"01NODE", "02NODE"}},
 		&SetTargets{[]TargetChange{{7, 3, []Wish{{"01NODE", true}, {"02NODE", false}}, "01NODE", []fsm.NodeID{"02NODE"}}}},
 		&MarkFounded{[]fsm.PartitionID{0, 300}},
 		&PutChunk{hash, 1 << 20, 200 << 10, []byte("part")},
@@ -43,6 +43,8 @@ func goldenCommands() []Command {
 		&RevokeToken{now, "k1"},
 		&RegisterSnapshots{[]Snapshot{{3, fsm.Replica{Node: "01NODE", Incarnation: 5}, 1000, 2, 4096, now}}},
 		&SetFeatureLevel{1},
+		&NodeUp{now, []fsm.NodeID{"01NODE"}},
+		&SetDuty{now, "01NODE", Leaving},
 	}
 }
 

@@ -81,8 +81,12 @@ func (t *tx) apply(c Command) Result {
 		return t.removeMember(c)
 	case *RenewMember:
 		return t.renewMember(c)
-	case *SetMemberState:
-		return t.setMemberState(c)
+	case *NodeDown:
+		return t.setStates(c.Now, c.Nodes, Down)
+	case *NodeUp:
+		return t.setStates(c.Now, c.Nodes, Alive)
+	case *SetDuty:
+		return t.setDuty(c)
 	case *SetTargets:
 		return t.setTargets(c)
 	case *MarkFounded:

@@ -32,14 +32,14 @@ func (t *tx) addMember(c *AddMember) Result {
 	if err := t.roomForMember(); err != nil {
 		return rejected(err)
 	}
-	m.State, m.Since, m.Joined, m.Incarnation = Alive, c.Now, c.Now, t.replica()
+	m.State, m.Since, m.Joined, m.Incarnation, m.Duty = Alive, c.Now, c.Now, t.replica(), Serving
 	t.putMember(&m)
 	return Result{Incarnation: m.Incarnation, Changed: true}
 }
 
 // updateMember takes over what a member says of itself; the rest stays.
 func (t *tx) updateMember(old, m *Member) Result {
-	m.State, m.Since, m.Joined, m.Incarnation = old.State, old.Since, old.Joined, old.Incarnation
+	m.State, m.Since, m.Joined, m.Incarnation, m.Duty = old.State, old.Since, old.Joined, old.Incarnation, old.Duty
 	if *m == *old {
 		return Result{Incarnation: m.Incarnation}
 	}
@@ -127,22 +127,47 @@ func (t *tx) renewMember(c *RenewMember) Result {
 	return Result{Incarnation: m.Incarnation, Changed: true}
 }
 
-func (t *tx) setMemberState(c *SetMemberState) Result {
+// setStates is NodeDown and NodeUp.
+func (t *tx) setStates(now fsm.Time, nodes []fsm.NodeID, state MemberState) Result {
+	if now <= 0 {
+		return rejected(errNoTime)
+	}
+	if len(nodes) == 0 || len(nodes) > MaxMembers {
+		return reject(fsm.Invalid, "the command names %d nodes, not 1 to %d", len(nodes), MaxMembers)
+	}
+	changed := false
+	for _, id := range nodes {
+		old := t.members.get(id)
+		if old == nil {
+			return rejected(errNoMember(id))
+		}
+		if old.State == Left || old.State == state {
+			continue
+		}
+		m := *old
+		m.State, m.Since = state, now
+		t.putMember(&m)
+		changed = true
+	}
+	return Result{Changed: changed}
+}
+
+func (t *tx) setDuty(c *SetDuty) Result {
 	if c.Now <= 0 {
 		return rejected(errNoTime)
 	}
-	if c.State >= Left {
-		return reject(fsm.Invalid, "a member's state cannot be set to %s", c.State)
+	if c.Duty > Leaving {
+		return reject(fsm.Invalid, "a member cannot be told to be %s", c.Duty)
 	}
 	old, err := t.present(c.Node)
 	if err != nil {
 		return rejected(err)
 	}
-	if old.State == c.State {
+	if old.Duty == c.Duty {
 		return Result{}
 	}
 	m := *old
-	m.State, m.Since = c.State, c.Now
+	m.Duty = c.Duty
 	t.putMember(&m)
 	return Result{Changed: true}
 }

@@ -232,8 +232,17 @@ func (s *script) command(l line) Command {
 	case "renew":
 		return &RenewMember{Now: s.now, Node: node}
 	case "member":
-		states := map[string]MemberState{"alive": Alive, "suspect": Suspect, "down": Down, "draining": Draining, "left": Left}
-		return &SetMemberState{Now: s.now, Node: node, State: states[l.word(1)]}
+		nodes := []fsm.NodeID{node}
+		for _, w := range l.words[min(len(l.words), 2):] {
+			nodes = append(nodes, fsm.NodeID(w))
+		}
+		if l.word(1) == "down" {
+			return &NodeDown{Now: s.now, Nodes: nodes}
+		}
+		return &NodeUp{Now: s.now, Nodes: nodes}
+	case "duty":
+		duties := map[string]Duty{"serving": Serving, "draining": Draining, "leaving": Leaving, "idle": 9}
+		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}
 	case "founded":
 		c := &MarkFounded{}
 		for _, w := range l.words {

@@ -18,7 +18,7 @@ func show(s *State, what string) string {
 		say("%d: table %d, members %d, catalogue %d", s.Version(), s.TableVersion(), s.MembersVersion(), s.CatalogueVersion())
 	case "members":
 		for _, m := range s.Members() {
-			say("%s %s %s%s level=%d %s since %s incarnation=%d", m.ID, m.Name, m.Address, m.Zone, m.Level, m.State, m.Since, m.Incarnation)
+			say("%s %s %s%s level=%d %s %s since %s incarnation=%d", m.ID, m.Name, m.Address, m.Zone, m.Level, m.State, m.Duty, m.Since, m.Incarnation)
 		}
 	case "table":
 		for _, p := range s.Partitions() {

@@ -6,24 +6,42 @@ import (
 	"cairn/fsm"
 )
 
-// MemberState is what the cluster believes of a member. Stored: append only.
+// MemberState is whether a member is there: what the failure detector decided,
+// and whether it still belongs. Stored: append only.
 type MemberState uint8
 
 const (
 	Alive MemberState = iota
-	Suspect
 	Down
-	Draining
 	Left
 )
 
 // String returns the API's word.
 func (s MemberState) String() string {
-	words := [...]string{"alive", "suspect", "down", "draining", "left"}
+	words := [...]string{"alive", "down", "left"}
 	if int(s) >= len(words) {
 		return fmt.Sprintf("state %d", uint8(s))
 	}
 	return words[s]
+}
+
+// Duty is what an operator wants of a member, whether it is there or not.
+// Stored: append only.
+type Duty uint8
+
+const (
+	Serving  Duty = iota // it holds replicas and leads
+	Draining             // it holds replicas and leads nothing
+	Leaving              // its replicas go elsewhere, and then it leaves
+)
+
+// String returns the API's word.
+func (d Duty) String() string {
+	words := [...]string{"serving", "draining", "leaving"}
+	if int(d) >= len(words) {
+		return fmt.Sprintf("duty %d", uint8(d))
+	}
+	return words[d]
 }
 
 // Member is a node of the cluster.
@@ -37,6 +55,7 @@ type Member struct {
 	Level       uint32 // newest feature level it speaks, at least 1
 	State       MemberState
 	Since       fsm.Time // of State
+	Duty        Duty
 	Incarnation uint64   // of its controller replica
 	Joined      fsm.Time
 }

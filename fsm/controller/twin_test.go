@@ -92,15 +92,15 @@ func (w *twin) do(c Command) fsm.Kind {
 		return w.remove(c)
 	case *RenewMember:
 		return w.alter(c.Node, func(m *Member) { m.Incarnation = w.next(); w.Incarnated = m.Incarnation })
-	case *SetMemberState:
-		if c.State >= Left {
+	case *NodeDown:
+		return w.states(c.Nodes, Down, c.Now)
+	case *NodeUp:
+		return w.states(c.Nodes, Alive, c.Now)
+	case *SetDuty:
+		if c.Duty > Leaving {
 			return fsm.Invalid
 		}
-		return w.alter(c.Node, func(m *Member) {
-			if m.State != c.State {
-				m.State, m.Since = c.State, c.Now
-			}
-		})
+		return w.alter(c.Node, func(m *Member) { m.Duty = c.Duty })
 	case *SetTargets:
 		return w.targets(c)
 	case *MarkFounded:
@@ -178,7 +178,7 @@ func (w *twin) add(c *AddMember) fsm.Kind {
 		}
 		old = Member{Since: c.Now, Joined: c.Now, Incarnation: w.next()}
 	}
-	m.State, m.Since, m.Joined, m.Incarnation = old.State, old.Since, old.Joined, old.Incarnation
+	m.State, m.Since, m.Joined, m.Incarnation, m.Duty = old.State, old.Since, old.Joined, old.Incarnation, old.Duty
 	w.Members[m.ID] = m
 	w.Incarnated = m.Incarnation
 	return fine
@@ -201,6 +201,23 @@ func (w *twin) remove(c *RemoveMember) fsm.Kind {
 	}
 	m.State, m.Since = Left, c.Now
 	w.Members[c.Node] = m
+	return fine
+}
+
+func (w *twin) states(ids []fsm.NodeID, state MemberState, now fsm.Time) fsm.Kind {
+	if len(ids) == 0 {
+		return fsm.Invalid
+	}
+	for _, id := range ids {
+		m, ok := w.Members[id]
+		if !ok {
+			return fsm.NotFound
+		}
+		if m.State != Left && m.State != state {
+			m.State, m.Since = state, now
+			w.Members[id] = m
+		}
+	}
 	return fine
 }
 
