@@ -4,8 +4,12 @@ import (
 	"strconv"
 	"time"
 
+	"cairn/cluster/health"
 	"cairn/fsm/controller"
 )
+
+// NodeStates are the words for a member's state: a closed set of label values.
+var NodeStates = []string{"alive", "suspect", "down", "draining", "left"}
 
 // Gauges are a node's present figures, for metrics.
 type Gauges struct {
@@ -32,11 +36,18 @@ func (n *Node) Gauges() Gauges {
 		ControllerContact: time.Since(n.control.group.LastContact()), TableVersion: st.TableVersion(),
 		Nodes: map[string]int{}, ClockOffset: n.reports.clockOffset(),
 	}
-	for s := controller.Alive; s <= controller.Left; s++ {
-		g.Nodes[s.String()] = 0
+	for _, s := range NodeStates {
+		g.Nodes[s] = 0
 	}
 	for _, m := range st.Members() {
-		g.Nodes[m.State.String()]++
+		switch s, known := n.watcher.state(m.ID); {
+		case known && m.State == controller.Alive && s == health.Suspect:
+			g.Nodes["suspect"]++
+		case m.State == controller.Alive && m.Duty != controller.Serving:
+			g.Nodes["draining"]++
+		default:
+			g.Nodes[m.State.String()]++
+		}
 	}
 	for _, r := range n.replicas.all() {
 		g.Replicas = append(g.Replicas, ReplicaGauges{

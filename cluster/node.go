@@ -41,6 +41,8 @@ type Node struct {
 	replicas *replicas
 	hunts    *huntCache
 	reports  *reports
+	watcher  *watcher
+	failover *failover
 	keys     atomic.Pointer[secrets]
 	stopping atomic.Bool
 	caughtUp atomic.Bool   // the controller's state was current once since the start
@@ -89,7 +91,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	}
 	n.log = n.log.With("node", n.conf.Name)
 	n.router, n.forward, n.hunts = newRouter(n), newForwarder(n), newHuntCache()
-	n.reports = newReports(n)
+	n.reports, n.watcher, n.failover = newReports(n), &watcher{node: n}, newFailover(n)
 	if n.replicas, err = newReplicas(n); err != nil {
 		return err
 	}
@@ -117,6 +119,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	n.goes(n.place)
 	n.goes(n.complete)
 	n.goes(n.reports.send)
+	n.goes(n.watcher.run)
 	if n.id.Founding {
 		return n.found(ctx, tell)
 	}
@@ -239,7 +242,9 @@ func (n *Node) linkEvents() link.EventListener {
 		},
 		Disconnected: func(node fsm.NodeID, err error) {
 			n.log.Info("the connection to a member ended", "member", node, "err", err)
+			n.failover.hungUp(node)
 		},
+		Hungup:       n.failover.hungUp,
 		Refused:      func(remote string, err error) { n.log.Warn("a connection was refused", "remote", remote, "err", err) },
 		AcceptFailed: func(err error) { n.log.Error("the node port cannot accept", "err", err) },
 	}
@@ -267,6 +272,10 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 		return n.serveRenew(ctx, from)
 	case kindApplied:
 		return n.serveApplied(ctx, body)
+	case kindHello:
+		return nil, nil
+	case kindNominate:
+		return nil, n.serveNominate(g, body)
 	}
 	r := n.replicas.get(fsm.PartitionID(g - 1))
 	if g == controllerGroup || r == nil {

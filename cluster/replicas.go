@@ -21,14 +21,17 @@ import (
 // partitionMachine adapts a partition's machine to a group: Apply excludes
 // readers, readers exclude only Apply.
 type partitionMachine struct {
-	mu sync.RWMutex
-	m  *partition.Machine
+	mu   sync.RWMutex
+	m    *partition.Machine
+	rate rateMeter
 }
 
 func (p *partitionMachine) Apply(entry []byte) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.m.Apply(entry)
+	results, err := p.m.Apply(entry)
+	p.rate.events.Add(int64(len(results)))
+	return results, err
 }
 
 func (p *partitionMachine) Freeze() io.WriterTo {

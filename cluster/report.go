@@ -3,19 +3,21 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"cairn/cluster/health"
 	"cairn/fsm"
 	"cairn/fsm/controller"
 )
 
-// reportEvery is how often a node tells the controller's leader how it is.
-const reportEvery = time.Second
+// reportEvery is how often a node tells the controller's leader how it is: its
+// heartbeat.
+const reportEvery = 500 * time.Millisecond
+
+// registerEvery is how many reports apart the register of snapshots is brought up
+// to date.
+const registerEvery = 2
 
 // report is what a node tells of itself.
 type report struct {
@@ -23,6 +25,9 @@ type report struct {
 	Clock    fsm.Time        `json:"clock"`
 	CPU      float64         `json:"cpu"`   // cores in use since the last report
 	Queue    int             `json:"queue"` // commands waiting
+	Sync     time.Duration   `json:"sync"`  // mean of the log's commits since the last report; 0: none
+	Stall    time.Duration   `json:"stall"` // how late this report is, for want of CPU
+	Offset   time.Duration   `json:"offset"`
 	Replicas []replicaReport `json:"replicas"`
 	// Damaged are replicas refused at start, by partition.
 	Damaged map[fsm.PartitionID]fsm.Replica `json:"damaged,omitempty"`
@@ -33,8 +38,13 @@ type replicaReport struct {
 	Partition fsm.PartitionID      `json:"partition"`
 	Replica   fsm.Replica          `json:"replica"`
 	Leads     bool                 `json:"leads"`
+	Leader    fsm.Replica          `json:"leader"`
+	Voter     bool                 `json:"voter"`
+	Config    uint64               `json:"config"` // index of its configuration
 	Term      uint64               `json:"term"`
+	Last      uint64               `json:"last"` // index of its newest entry
 	Applied   uint64               `json:"applied"`
+	Rate      float64              `json:"rate"` // commands a second that it applied of late
 	Members   []memberReport       `json:"members,omitempty"`
 	Snapshot  *controller.Snapshot `json:"snapshot,omitempty"`
 }
@@ -47,10 +57,20 @@ type memberReport struct {
 	CaughtUp bool        `json:"caught_up"`
 }
 
+// reply is what the controller's leader answers to a report.
+type reply struct {
+	Node     fsm.NodeID `json:"node"`      // the leader
+	Clock    fsm.Time   `json:"clock"`     // the leader's
+	ClockOff bool       `json:"clock_off"` // the node's clock is wrong
+	Slow     bool       `json:"slow"`      // the node should lead nothing
+}
+
 // heard is a report with the time it arrived.
 type heard struct {
 	Report report        `json:"report"`
 	Age    time.Duration `json:"age"`
+	State  health.State  `json:"state"` // of the node, as the detector sees it
+	Unfit  bool          `json:"unfit"` // to lead
 	at     time.Time
 }
 
@@ -63,26 +83,38 @@ type reports struct {
 
 	mu     sync.Mutex
 	heard  map[fsm.NodeID]heard
+	clock  clockFilter
 	offset time.Duration // see clockOffset
+	reply  reply         // the last one
+
+	// Of send:
+	commits    int64 // when the last report was made
+	committing time.Duration
 }
 
 func newReports(n *Node) *reports { return &reports{node: n, heard: map[fsm.NodeID]heard{}} }
 
 func (rp *reports) send() {
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
-	for {
+	timer := time.NewTimer(reportEvery)
+	defer timer.Stop()
+	for round := 0; ; round++ {
+		due := time.Now().Add(reportEvery)
+		timer.Reset(reportEvery)
 		select {
 		case <-rp.node.ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
-		raw, err := json.Marshal(rp.own())
+		own := rp.own()
+		own.Stall = max(0, time.Since(due))
+		raw, err := json.Marshal(own)
 		if err != nil {
 			rp.node.conf.Fatal(err)
 		}
 		rp.tell(raw)
-		rp.registerSnapshots()
+		if round%registerEvery == 0 {
+			rp.registerSnapshots()
+		}
 	}
 }
 
@@ -93,21 +125,36 @@ func (rp *reports) tell(raw []byte) {
 	ctx, cancel := context.WithTimeout(rp.node.ctx, reportEvery)
 	defer cancel()
 	asked := time.Now()
+	take := func(body []byte) error {
+		var got reply
+		if err := json.Unmarshal(body, &got); err != nil {
+			return err
+		}
+		rp.take(got, asked, time.Now())
+		return nil
+	}
 	rp.node.router.toController(ctx, call{
 		kind: kindReport, body: raw,
-		local: func(context.Context) error { _, err := rp.receive(rp.node.id.Node, raw); return err },
-		decode: func(body []byte) error {
-			var leader fsm.Time
-			if err := json.Unmarshal(body, &leader); err != nil {
+		local: func(context.Context) error {
+			body, err := rp.receive(rp.node.id.Node, raw)
+			if err != nil {
 				return err
 			}
-			back := time.Now()
-			rp.mu.Lock()
-			defer rp.mu.Unlock()
-			rp.offset = asked.Add(back.Sub(asked) / 2).Sub(leader.Std())
-			return nil
+			return take(body)
 		},
+		decode: take,
 	})
+}
+
+// take keeps a reply, and with it how far this node's clock is ahead: what the
+// sample with the shortest round trip of the last minute says (as NTP's clock
+// filter, RFC 5905 section 10).
+func (rp *reports) take(got reply, asked, back time.Time) {
+	rp.mu.Lock()
+	defer rp.mu.Unlock()
+	rp.reply = got
+	rp.clock.add(got.Node, clockSample{at: back, trip: back.Sub(asked), offset: asked.Add(back.Sub(asked) / 2).Sub(got.Clock.Std())})
+	rp.offset = rp.clock.offset()
 }
 
 // clockOffset is how far this node's clock is ahead of the controller leader's,
@@ -120,7 +167,12 @@ func (rp *reports) clockOffset() time.Duration {
 
 func (rp *reports) own() report {
 	n := rp.node
-	out := report{Node: n.id.Node, Clock: fsm.TimeOf(time.Now()), CPU: rp.cpu.read(), Damaged: n.replicas.damage()}
+	out := report{Node: n.id.Node, Clock: fsm.TimeOf(time.Now()), Offset: rp.clockOffset(), CPU: rp.cpu.read(), Damaged: n.replicas.damage()}
+	commits, committing := n.conf.Dir.Commits()
+	if d := commits - rp.commits; d > 0 {
+		out.Sync = (committing - rp.committing) / time.Duration(d)
+	}
+	rp.commits, rp.committing = commits, committing
 	for _, r := range n.replicas.all() {
 		out.Queue += r.queue.Depth()
 		out.Replicas = append(out.Replicas, r.report())
@@ -131,7 +183,11 @@ func (rp *reports) own() report {
 func (r *replica) report() replicaReport {
 	out := replicaReport{
 		Partition: r.id, Replica: r.group.Replica(), Leads: r.group.Leads(),
-		Term: r.group.Term(), Applied: r.group.Applied(),
+		Term: r.group.Term(), Applied: r.group.Applied(), Last: r.group.Last(), Leader: r.group.Leader(), Rate: r.machine.rate.read(time.Now()),
+	}
+	if conf, err := r.group.Configuration(); err == nil {
+		self, _ := conf.Has(r.group.Replica())
+		out.Voter, out.Config = self.Voter, conf.Index
 	}
 	if s := r.group.LastSnapshot(); s != nil {
 		out.Snapshot = &controller.Snapshot{
@@ -166,7 +222,7 @@ func (rp *reports) receive(from fsm.NodeID, raw []byte) ([]byte, error) {
 	rp.mu.Lock()
 	defer rp.mu.Unlock()
 	rp.heard[from] = heard{Report: r, at: time.Now()}
-	return json.Marshal(now())
+	return json.Marshal(rp.node.watcher.heard(&r, time.Now()))
 }
 
 // controllerElsewhere says whom this node believes to lead the controller.
@@ -190,12 +246,24 @@ func (rp *reports) list() map[fsm.NodeID]heard {
 	return out
 }
 
-// serveView answers with list, as the controller's leader.
+// judged is list with what the failure detector makes of it.
+func (rp *reports) judged() map[fsm.NodeID]heard {
+	out := rp.list()
+	unfit := rp.node.watcher.unfit()
+	for id, h := range out {
+		h.State, _ = rp.node.watcher.state(id)
+		h.Unfit = unfit[id]
+		out[id] = h
+	}
+	return out
+}
+
+// serveView answers with judged, as the controller's leader.
 func (rp *reports) serveView() ([]byte, error) {
 	if !rp.node.control.group.Leads() {
 		return nil, rp.node.controllerElsewhere()
 	}
-	return json.Marshal(rp.list())
+	return json.Marshal(rp.judged())
 }
 
 // view asks the controller's leader for what it heard.
@@ -207,7 +275,7 @@ func (rp *reports) view(ctx context.Context) (map[fsm.NodeID]heard, error) {
 			if !rp.node.control.group.Leads() {
 				return rp.node.controllerElsewhere()
 			}
-			out = rp.list()
+			out = rp.judged()
 			return nil
 		},
 		decode: func(raw []byte) error { return json.Unmarshal(raw, &out) },
@@ -285,35 +353,4 @@ func (rp *reports) registerSnapshots() {
 	if len(newest) > 0 {
 		c.lead(&controller.RegisterSnapshots{Snapshots: sortedValues(newest)}) // tried again with the next report
 	}
-}
-
-// cpuMeter tells how many cores this process used since it was last read, from
-// /proc/self/stat (fields 14 and 15, in clock ticks of 10 ms).
-type cpuMeter struct {
-	at    time.Time
-	ticks float64
-}
-
-const ticksPerSecond = 100
-
-func (c *cpuMeter) read() float64 {
-	raw, err := os.ReadFile("/proc/self/stat")
-	if err != nil || runtime.GOOS != "linux" {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseFloat(f[11], 64)
-	system, _ := strconv.ParseFloat(f[12], 64)
-	now, ticks := time.Now(), user+system
-	used := (ticks - c.ticks) / ticksPerSecond / now.Sub(c.at).Seconds()
-	first := c.at.IsZero()
-	c.at, c.ticks = now, ticks
-	if first {
-		return 0
-	}
-	return used
 }

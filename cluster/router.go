@@ -24,6 +24,8 @@ const (
 	kindView                                      // the reports that the controller's leader has
 	kindRenew                                     // a new incarnation for a damaged controller replica
 	kindApplied                                   // -> nothing, once the controller's log is applied up to an index
+	kindHello                                     // -> nothing: the process answers
+	kindNominate                                  // a replica is to stand for election, see Group.Nominate
 )
 
 const (

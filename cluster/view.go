@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"cairn/cluster/health"
 	"cairn/fsm"
 	"cairn/fsm/controller"
 )
@@ -20,6 +21,8 @@ type View struct {
 // NodeView is a member with what it last told.
 type NodeView struct {
 	controller.Member
+	Status     string // alive, suspect, down, draining, left
+	Slow       bool   // it leads nothing because its disk, CPU or clock is not fit
 	Controller string // leader, voter, non_voter
 	Heard      bool   // whether the rest is known
 	Age        time.Duration
@@ -63,7 +66,7 @@ func (n *Node) View(ctx context.Context) (*View, error) {
 		v.Leader = n.id.Node
 	}
 	for _, m := range v.State.Members() {
-		nv := viewNode(m, heard[m.ID], time.Duration(v.State.Settings().NodeTimeout)*time.Microsecond)
+		nv := viewNode(m, heard[m.ID])
 		s, _ := conf.Has(fsm.Replica{Node: m.ID, Incarnation: m.Incarnation})
 		switch {
 		case m.ID == v.Leader:
@@ -81,28 +84,31 @@ func (n *Node) View(ctx context.Context) (*View, error) {
 	return v, nil
 }
 
-// suspectAfter is the silence after which a member is shown as suspect.
-const suspectAfter = 3 * reportEvery / 2
-
-// viewNode joins a member with its last report; a silent one is shown as the
-// silence suggests, whatever the log last said.
-func viewNode(m controller.Member, h heard, timeout time.Duration) NodeView {
-	v := NodeView{Member: m, Heard: h.Report.Node != "", Age: h.Age}
+// viewNode joins a member with its last report.
+func viewNode(m controller.Member, h heard) NodeView {
+	v := NodeView{Member: m, Heard: h.Report.Node != "", Age: h.Age, Slow: h.Unfit}
 	v.CPU, v.Queue, v.Replicas = h.Report.CPU, h.Report.Queue, len(h.Report.Replicas)
 	for _, r := range h.Report.Replicas {
 		if r.Leads {
 			v.Leading++
 		}
 	}
-	if m.State == controller.Alive {
-		switch {
-		case !v.Heard || h.Age > timeout+reportEvery:
-			v.State = controller.Down
-		case h.Age > suspectAfter:
-			v.State = controller.Suspect
-		}
-	}
+	v.Status = status(m, h)
 	return v
+}
+
+// status is the API's word for a member: what the log says of it, and of one that
+// is up what the failure detector sees now.
+func status(m controller.Member, h heard) string {
+	switch {
+	case m.State != controller.Alive:
+		return m.State.String()
+	case h.Report.Node == "" || h.State != health.Alive:
+		return max(h.State, health.Suspect).String()
+	case m.Duty != controller.Serving:
+		return "draining"
+	}
+	return m.State.String()
 }
 
 // viewPartition joins a row with the newest report of a leader of it.

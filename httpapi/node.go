@@ -50,7 +50,7 @@ func (n Node) Cluster(ctx context.Context) (*rest.Cluster, error) {
 func restNode(m cluster.NodeView) rest.Node {
 	out := rest.Node{
 		ID: m.ID, Name: m.Name, Address: m.Address, HTTP: m.HTTP, Zone: m.Zone,
-		State: m.State.String(), Controller: m.Controller, Version: m.Version,
+		State: m.Status, Controller: m.Controller, Version: m.Version,
 	}
 	if m.Heard {
 		out.Load = &rest.Load{

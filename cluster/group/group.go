@@ -22,7 +22,8 @@ type Group struct {
 	fsm   *applier
 
 	leading   atomic.Bool
-	wedged    atomic.Int64 // unix nanoseconds since when writes are refused by a stuck transfer; 0: they are not
+	wedged    atomic.Int64  // unix nanoseconds since when writes are refused by a stuck transfer; 0: they are not
+	stood     atomic.Uint64 // newest term in which Nominate was obeyed
 	snapshots atomic.Pointer[raft.SnapshotMeta]
 	cancel    context.CancelFunc
 	running   sync.WaitGroup

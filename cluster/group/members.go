@@ -80,3 +80,28 @@ const changeTimeout = enqueueTimeout
 func (g *Group) TransferTo(r fsm.Replica) error {
 	return g.raft.LeadershipTransferToServer(raft.ServerID(r.String()), raft.ServerAddress(r.String())).Error()
 }
+
+// Nominate makes this replica stand for election, if it is a voter that follows
+// the given leader in the given term, and has not done so in this term before.
+// Whoever calls it has reason to believe that the leader is gone: if it is not, a
+// follower with a log as long takes its place, which costs a pause and nothing
+// else. It reports whether the replica stands.
+//
+// Raft itself does not look: TimeoutNow to a non-voter, or to the leader, deposes
+// a healthy leader.
+func (g *Group) Nominate(term uint64, leader fsm.Replica) bool {
+	conf, err := g.Configuration()
+	if err != nil {
+		return false
+	}
+	self, in := conf.Has(g.conf.Replica)
+	if !in || !self.Voter || leader == g.conf.Replica || g.raft.State() != raft.Follower ||
+		g.Term() != term || g.Leader() != leader {
+		return false
+	}
+	if last := g.stood.Load(); last >= term || !g.stood.CompareAndSwap(last, term) {
+		return false
+	}
+	g.trans.campaign()
+	return true
+}

@@ -94,7 +94,12 @@ func serveFast(peer *Transport, fast func(raft.RPC), kind Kind, body []byte) ([]
 	}
 	answer := make(chan raft.RPCResponse, 1)
 	fast(raft.RPC{Command: q, RespChan: answer})
-	a := <-answer
+	var a raft.RPCResponse
+	select {
+	case a = <-answer:
+	case <-peer.ctx.Done(): // raft answers nothing once it stops
+		return nil, peer.ctx.Err()
+	}
 	if a.Error != nil {
 		return nil, a.Error
 	}

@@ -20,6 +20,8 @@ type EventListener struct {
 	// or io.ErrUnexpectedEOF: its process ended, or its Link was closed), fell
 	// silent, or was closed by Drop or Close.
 	Disconnected func(node fsm.NodeID, err error)
+	// Hungup: a connection that node had opened to this one ended.
+	Hungup func(node fsm.NodeID)
 	// Refused: somebody connected and was turned away. No byte of theirs
 	// beyond the handshake was looked at, except for a join's request.
 	Refused func(remote string, err error)
@@ -37,6 +39,9 @@ func (e EventListener) withDefaults() EventListener {
 	}
 	if e.Disconnected == nil {
 		e.Disconnected = func(fsm.NodeID, error) {}
+	}
+	if e.Hungup == nil {
+		e.Hungup = func(fsm.NodeID) {}
 	}
 	if e.Refused == nil {
 		e.Refused = func(string, error) {}

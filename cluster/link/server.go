@@ -55,6 +55,7 @@ func (l *Link) accept(raw net.Conn) {
 		return
 	}
 	l.serve(tc, from)
+	l.conf.Events.Hungup(from)
 }
 
 // admit tells a peer that proved its name whether it is welcome. A refusal
