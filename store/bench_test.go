@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// openGroups makes a log with n groups and counts its transactions.
+// openGroups makes a log with n groups and counts its commits.
 func openGroups(b testing.TB, n int) ([]*GroupLog, *atomic.Int64) {
 	b.Helper()
 	commits := new(atomic.Int64)
@@ -56,7 +56,7 @@ func BenchmarkStoreLogs(b *testing.B) {
 			wg.Wait()
 			entries := float64(n * (b.N/n + 1))
 			b.ReportMetric(entries/b.Elapsed().Seconds(), "entries/s")
-			b.ReportMetric(float64(commits.Load())/entries, "transactions/entry")
+			b.ReportMetric(float64(commits.Load())/entries, "commits/entry")
 		})
 	}
 }

@@ -34,7 +34,7 @@ func goroutine() string {
 	return string(b)
 }
 
-// TestLoneCaller: one transaction for each call, on the caller's own goroutine.
+// TestLoneCaller: one commit for each call, on the caller's own goroutine.
 func TestLoneCaller(t *testing.T) {
 	type commit struct {
 		goroutine                string
@@ -44,7 +44,7 @@ func TestLoneCaller(t *testing.T) {
 	d := open(t, ramDir(t), Options{Metrics: Metrics{Commit: func(took time.Duration, callers, entries, nbytes int) {
 		commits = append(commits, commit{goroutine(), callers, entries, nbytes})
 		if took <= 0 {
-			t.Error("a transaction that takes no time")
+			t.Error("a commit that takes no time")
 		}
 	}}})
 	l, err := d.Logs()
@@ -64,7 +64,7 @@ func TestLoneCaller(t *testing.T) {
 }
 
 // TestGroupCommit: whoever comes while somebody writes goes into the next
-// transaction, all of them into one.
+// commit, all of them into one.
 func TestGroupCommit(t *testing.T) {
 	const groups = 16
 	hold := make(chan struct{})
@@ -94,7 +94,7 @@ func TestGroupCommit(t *testing.T) {
 			}
 		})
 	}
-	store(logs[0]) // its transaction is held until everybody else has come
+	store(logs[0]) // its commit is held until everybody else has come
 	for _, g := range logs[1:] {
 		store(g)
 	}
@@ -107,11 +107,11 @@ func TestGroupCommit(t *testing.T) {
 	close(hold)
 	wg.Wait()
 	if len(callers) != 2 || callers[0] != 1 || callers[1] != groups-1 {
-		t.Fatalf("transactions with %v callers, want 1 and %d", callers, groups-1)
+		t.Fatalf("commits with %v callers, want 1 and %d", callers, groups-1)
 	}
 }
 
-// TestTakeIsBounded: a transaction ends where its bytes do, and a request beyond
+// TestTakeIsBounded: a commit ends where its bytes do, and a request beyond
 // the limit gets one of its own.
 func TestTakeIsBounded(t *testing.T) {
 	l := &Logs{}
@@ -124,7 +124,7 @@ func TestTakeIsBounded(t *testing.T) {
 	}
 	want := []int{2, 1, 1, 2}
 	if len(got) != len(want) || got[0] != want[0] || got[1] != want[1] || got[2] != want[2] || got[3] != want[3] {
-		t.Fatalf("transactions of %v requests, want %v", got, want)
+		t.Fatalf("commits of %v requests, want %v", got, want)
 	}
 }
 

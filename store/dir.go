@@ -53,10 +53,10 @@ type Options struct {
 	NoSync bool
 }
 
-// Metrics are called after each transaction of the partitions' log, one at a
+// Metrics are called after each commit to the partitions' log, one at a
 // time; a nil one is not called. They must be quick and must not call the store.
 type Metrics struct {
-	// Commit: how long the transaction took to write and sync, how many callers
+	// Commit: how long it took to write and sync, how many callers
 	// shared it, how many entries and bytes of entries it appended.
 	Commit func(took time.Duration, callers, entries, bytes int)
 }

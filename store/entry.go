@@ -14,7 +14,7 @@ import (
 // bytes. It is far above what Cairn proposes.
 const MaxEntry = 8 << 20
 
-// An entry of a group's log is stored under its index (8 bytes, big-endian) as
+// An entry of a group's log is stored as
 //
 //	 0  sum    uint32  CRC32C over group, index and everything below
 //	 4  prev   uint32  sum of the entry before; 0 in a log's very first
@@ -26,8 +26,8 @@ const MaxEntry = 8 << 20
 //
 // sum makes an entry proof of itself: of its content, its group and its place.
 // prev makes the log a chain, so that the last sum, which the group's record
-// repeats, vouches for every entry before it: a page with older entries of the
-// same indexes cannot take the place of the right one.
+// repeats, vouches for every entry before it: an older entry of the same index
+// cannot take the place of the right one.
 const entryHeader = 29
 
 // noTime stands for the zero time.Time, which has no count of nanoseconds.

@@ -18,7 +18,7 @@ const (
 )
 
 // state is what is known of one log beside its entries. A published state is
-// never changed; a transaction works on a clone.
+// never changed; a commit works on a clone.
 type state struct {
 	replica     string
 	first, last uint64 // 0, 0: no entries

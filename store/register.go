@@ -26,7 +26,7 @@ type GroupInfo struct {
 const maxReplicas = 1 << 16
 
 // register is what this node has promised to be: replicas by group. It is kept
-// apart from the log file, so that a node whose log is lost still knows whom to
+// apart from the log, so that a node whose log is lost still knows whom to
 // report. It never names a live replica whose data was not written before, and
 // it stops naming one before its data goes.
 type register map[uint32]GroupInfo

@@ -214,6 +214,18 @@ func scriptMember(l line) Member {
 	return m
 }
 
+// states reads "member N1 down|up N2...".
+func (s *script) states(l line) Command {
+	nodes := []fsm.NodeID{fsm.NodeID(l.word(0))}
+	for _, w := range l.words[min(len(l.words), 2):] {
+		nodes = append(nodes, fsm.NodeID(w))
+	}
+	if l.word(1) == "down" {
+		return &NodeDown{Now: s.now, Nodes: nodes}
+	}
+	return &NodeUp{Now: s.now, Nodes: nodes}
+}
+
 // command reads the lines that are one command.
 func (s *script) command(l line) Command {
 	node, hunt := fsm.NodeID(l.word(0)), fsm.HuntID(l.word(0))
@@ -232,14 +244,7 @@ func (s *script) command(l line) Command {
 	case "renew":
 		return &RenewMember{Now: s.now, Node: node}
 	case "member":
-		nodes := []fsm.NodeID{node}
-		for _, w := range l.words[min(len(l.words), 2):] {
-			nodes = append(nodes, fsm.NodeID(w))
-		}
-		if l.word(1) == "down" {
-			return &NodeDown{Now: s.now, Nodes: nodes}
-		}
-		return &NodeUp{Now: s.now, Nodes: nodes}
+		return s.states(l)
 	case "duty":
 		duties := map[string]Duty{"serving": Serving, "draining": Draining, "leaving": Leaving, "idle": 9}
 		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}

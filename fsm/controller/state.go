@@ -56,7 +56,7 @@ type Member struct {
 	State       MemberState
 	Since       fsm.Time // of State
 	Duty        Duty
-	Incarnation uint64   // of its controller replica
+	Incarnation uint64 // of its controller replica
 	Joined      fsm.Time
 }
 

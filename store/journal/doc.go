@@ -11,7 +11,9 @@
 // was told of, is told from a batch that was acknowledged and has rotted:
 //
 //   - the last batch lacks sectors: the crash cut it off, and it never was;
-//   - a sector is wrong, or a batch that is not the last lacks one: damage.
+//   - a sector is wrong, or a batch that is not the last lacks one: damage. So it
+//     is if the first batch lacks one, which was whole before the list of segments
+//     named its segment.
 //
 // A segment is written once, in one life of the process: opening a journal ends
 // the newest segment and the caller begins another. So no sector is ever written

@@ -23,20 +23,14 @@ func (j *Journal) path(segment uint32) string {
 // would leave a spare file with sectors of a number that is used again.
 func (j *Journal) newFile(s Segment) (*os.File, error) {
 	path := j.path(s.Number)
-	j.mu.Lock()
-	spare := j.spare && s.Size == j.o.Size
-	if spare {
-		j.spare = false
+	taken, err := j.takeSpare(path, s.Size)
+	if err == nil && !taken {
+		err = j.fill(path, s.Size)
 	}
-	j.mu.Unlock()
-	if spare {
-		if err := os.Rename(filepath.Join(j.dir, spareFile), path); err != nil {
-			return nil, err
-		}
-	} else if err := j.fill(path, s.Size); err != nil {
-		return nil, err
+	if err == nil {
+		err = j.syncDir()
 	}
-	if err := j.syncDir(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	flags := os.O_RDWR
@@ -44,6 +38,18 @@ func (j *Journal) newFile(s Segment) (*os.File, error) {
 		flags |= writeThrough
 	}
 	return os.OpenFile(path, flags, 0)
+}
+
+// takeSpare gives the spare file, if there is one of that size, another name. It
+// does so while nobody makes another: that one would take the place of this one.
+func (j *Journal) takeSpare(path string, size int64) (bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.spare || size != j.o.Size {
+		return false, nil
+	}
+	j.spare = false
+	return true, os.Rename(filepath.Join(j.dir, spareFile), path)
 }
 
 // fill makes a file of zeros that are on the disk: writing over them changes
