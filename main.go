@@ -94,6 +94,7 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 	}
 	nodeConf := nodeConfig(conf, dir, web, peers)
 	nodeConf.Logger, nodeConf.Fatal, nodeConf.Events = log, fatal, metrics.Events
+	nodeConf.Left = func() { fail(context.Canceled) } // a clean stop
 	node, err := cluster.Open(ctx, nodeConf, func(f cluster.Founded) error {
 		return conf.Founding(f.Cluster, f.AdminToken, f.JoinToken)
 	})

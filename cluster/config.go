@@ -46,6 +46,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Fatal ends the process: what it is given cannot be survived.
 	Fatal func(error)
+	// Left is told once that this node is no member any more: nothing is left to
+	// do here. Default: nothing happens.
+	Left func()
 	// Events are told what happens; see Events.
 	Events Events
 }
@@ -70,6 +73,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Left == nil {
+		c.Left = func() {}
 	}
 	c.Events = c.Events.withDefaults()
 	return c

@@ -1,6 +1,10 @@
 package cluster
 
-import "time"
+import (
+	"time"
+
+	"cairn/cluster/placement"
+)
 
 // Events is told what happens in a node; logs and metrics subscribe. A nil func
 // is not called. They are called from many goroutines and must not block.
@@ -19,7 +23,8 @@ type Events struct {
 	SnapshotTook func(group string, took time.Duration)
 	// Unresponsive: a member did not answer a call in time, or cannot be reached.
 	Unresponsive func()
-	// Reassigned: a partition's wished replicas changed; reason is join, repair.
+	// Reassigned: a partition's wished replicas or leader changed; reason is one
+	// of ReassignReasons.
 	Reassigned func(reason string)
 }
 
@@ -28,7 +33,9 @@ type Events struct {
 var (
 	ForwardResults  = []string{"ok", "not_leader", "unreachable", "lost", "refused"}
 	RefuseReasons   = []string{"queue_full", "deadline", "rate"}
-	ReassignReasons = []string{"join", "repair"}
+	ReassignReasons = []string{
+		placement.ReasonRepair, placement.ReasonLeave, placement.ReasonJoin, placement.ReasonZone, placement.ReasonBalance, placement.ReasonLeader,
+	}
 )
 
 func (e Events) withDefaults() Events {

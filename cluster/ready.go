@@ -23,7 +23,7 @@ const lagging = 5 * time.Second
 
 // Ready tells whether this node can serve: it knows the controller's leader and
 // the present table, every replica that the table wishes here has what its
-// leader has, its disk writes, and it is not stopping. Whoever restarts nodes in
+// leader has, its disk writes, its clock is right, and it is not draining, leaving or stopping. Whoever restarts nodes in
 // turn waits for it: the next one may go when this one counts again.
 func (n *Node) Ready() []Check {
 	return []Check{
@@ -31,6 +31,8 @@ func (n *Node) Ready() []Check {
 		check("table", n.caughtUp.Load(), "the present partition table has not arrived"),
 		n.checkReplicas(),
 		n.checkDisk(),
+		check("clock", !n.reports.lastReply().ClockOff, fmt.Sprintf("this node's clock is off by more than %v: it leads nothing", maxClockSkew)),
+		n.checkDuty(),
 		check("stopping", !n.stopping.Load(), "the node is stopping"),
 	}
 }
@@ -40,6 +42,11 @@ func check(name string, ok bool, detail string) Check {
 		detail = ""
 	}
 	return Check{name, ok, detail}
+}
+
+func (n *Node) checkDuty() Check {
+	m, _ := n.control.state().Member(n.id.Node)
+	return check("duty", m.Duty == controller.Serving, "the node is "+m.Duty.String())
 }
 
 func (n *Node) checkReplicas() Check {

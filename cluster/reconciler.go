@@ -75,10 +75,26 @@ func (n *Node) stepController(st *controller.State) {
 			return
 		}
 		votes := func(r fsm.Replica) bool { s, ok := conf.Has(r); return ok && s.Voter }
-		if !n.step(g, placement.ControllerWant(st.Members(), votes), "") {
+		if !n.step(g, placement.ControllerWant(controllerNodes(st, n.watcher.unfit()), votes), "") {
 			return
 		}
 	}
+}
+
+// controllerNodes are the members as ControllerWant sees them.
+func controllerNodes(st *controller.State, unfit map[fsm.NodeID]bool) []placement.ControllerNode {
+	var nodes []placement.ControllerNode
+	for _, m := range st.Members() {
+		if m.State == controller.Left {
+			continue
+		}
+		nodes = append(nodes, placement.ControllerNode{
+			Replica: fsm.Replica{Node: m.ID, Incarnation: m.Incarnation}, Zone: m.Zone, Joined: m.Joined,
+			Usable:  m.State == controller.Alive && m.Duty != controller.Leaving && !unfit[m.ID],
+			Leaving: m.Duty == controller.Leaving,
+		})
+	}
+	return nodes
 }
 
 // step plans and takes one step of a group led here. It reports whether it
@@ -99,7 +115,7 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	case placement.Remove:
 		err = g.Remove(s.Replica, view.ConfigIndex)
 	case placement.Transfer:
-		if !n.mayTransfer(g.ID()) {
+		if !n.mayTransfer(g.ID(), s.Replica.Node) {
 			return false
 		}
 		err = g.TransferTo(s.Replica)
@@ -116,25 +132,27 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 
 // handed remembers the hand-overs of one group.
 type handed struct {
+	to    fsm.NodeID
 	at    time.Time
-	pause time.Duration // until the next
+	pause time.Duration // until the next to the same node
 }
 
 // mayTransfer spaces hand-overs: one at a time for this node, so that its
-// partitions do not all pause at once; and a group that came back is given away
-// again only after a pause that doubles, for whoever could not keep it may be ill.
-func (n *Node) mayTransfer(g uint32) bool {
+// partitions do not all pause at once; and a group that came back is given to the
+// same node again only after a pause that doubles, for whoever could not keep it
+// may be ill.
+func (n *Node) mayTransfer(g uint32, to fsm.NodeID) bool {
 	n.handMu.Lock()
 	defer n.handMu.Unlock()
 	now, last := time.Now(), n.handed[g]
-	if now.Sub(n.handedAny) < transferGap || now.Sub(last.at) < last.pause {
+	if now.Sub(n.handedAny) < transferGap || last.to == to && now.Sub(last.at) < last.pause {
 		return false
 	}
 	pause := min(max(transferPause, 2*last.pause), maxTransferPause)
-	if now.Sub(last.at) > 2*maxTransferPause {
+	if last.to != to || now.Sub(last.at) > 2*maxTransferPause {
 		pause = transferPause
 	}
-	n.handedAny, n.handed[g] = now, handed{now, pause}
+	n.handedAny, n.handed[g] = now, handed{to, now, pause}
 	return true
 }
 
@@ -160,90 +178,6 @@ func observe(g *group.Group, want []placement.Want, preferred fsm.NodeID, now ti
 		v.Members = append(v.Members, m)
 	}
 	return v, nil
-}
-
-// place has the controller's leader change the table when the members call for
-// it: a node joined, or a replica is damaged.
-func (n *Node) place() {
-	tick := time.NewTicker(reconcileEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		st := n.control.state()
-		if !n.control.group.Leads() || !st.Founded() || n.stopping.Load() {
-			continue
-		}
-		n.placeOnce(st)
-	}
-}
-
-func (n *Node) placeOnce(st *controller.State) {
-	table := st.Partitions()
-	for _, row := range table {
-		if !row.Founded {
-			return // the founder is still at it
-		}
-	}
-	if renew := n.renewals(table); len(renew) > 0 {
-		n.commitTargets(renew, "repair")
-		return
-	}
-	var nodes []fsm.NodeID
-	for _, m := range st.Members() {
-		if m.State != controller.Left {
-			nodes = append(nodes, m.ID)
-		}
-	}
-	view := placement.View{Nodes: nodes, Table: table, Moving: n.reports.moving(table)}
-	if changes := placement.Plan(view); len(changes) > 0 {
-		n.commitTargets(changes, "join")
-	}
-}
-
-// renewals are the rows whose replica on some node was reported damaged under
-// the very name that the table wishes.
-func (n *Node) renewals(table []controller.Partition) []controller.TargetChange {
-	damaged := n.reports.damaged()
-	var out []controller.TargetChange
-	for _, row := range table {
-		c := controller.TargetChange{Partition: row.ID, Epoch: row.Epoch, Preferred: row.Preferred}
-		for _, t := range row.Target {
-			c.Target = append(c.Target, controller.Wish{Node: t.Replica.Node, Voter: t.Voter})
-			if damaged[t.Replica] {
-				c.Renew = append(c.Renew, t.Replica.Node)
-			}
-		}
-		if len(c.Renew) > 0 {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// targetsPerEntry keeps an entry of new targets far below the entry's limit.
-const targetsPerEntry = 512
-
-func (n *Node) commitTargets(changes []controller.TargetChange, reason string) {
-	for len(changes) > 0 {
-		part := changes[:min(len(changes), targetsPerEntry)]
-		changes = changes[len(part):]
-		_, res, err := n.control.lead(&controller.SetTargets{Changes: part})
-		if err == nil && res.Err != nil {
-			err = res.Err
-		}
-		if err != nil {
-			n.log.Warn("changing the table failed; planning again", "err", err)
-			return
-		}
-		n.log.Info("the table changed", "partitions", len(part), "reason", reason)
-		for range part {
-			n.conf.Events.Reassigned(reason)
-		}
-	}
 }
 
 // handOver gives every leadership of this node to a follower that is caught up.

@@ -81,6 +81,7 @@ func (r *replica) close() {
 type replicas struct {
 	node  *Node
 	pacer *group.Pacer
+	sends chan struct{} // see group.Config
 	used  *used
 
 	mu      sync.RWMutex
@@ -88,13 +89,17 @@ type replicas struct {
 	damaged map[fsm.PartitionID]fsm.Replica // refused at start, waiting for a new incarnation
 }
 
+// maxSends is how many snapshots a node sends at once: repair must leave the disk
+// and the network to the players.
+const maxSends = 2
+
 func newReplicas(n *Node) (*replicas, error) {
 	u, err := openUsed(n.conf.Dir)
 	if err != nil {
 		return nil, err
 	}
 	return &replicas{
-		node: n, pacer: group.NewPacer(group.LeastInFlight), used: u,
+		node: n, pacer: group.NewPacer(group.LeastInFlight), sends: make(chan struct{}, maxSends), used: u,
 		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
 	}, nil
 }
@@ -270,7 +275,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	r.group, err = group.Open(group.Config{
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
 		Logs: log, Stable: log, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
-		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
+		Sends: rs.sends, Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
 		OnLeader:     func(leads bool) { n.leaderChanged(gname, leads) },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
 	})

@@ -157,6 +157,13 @@ func (rp *reports) take(got reply, asked, back time.Time) {
 	rp.offset = rp.clock.offset()
 }
 
+// lastReply is what the controller's leader answered last.
+func (rp *reports) lastReply() reply {
+	rp.mu.Lock()
+	defer rp.mu.Unlock()
+	return rp.reply
+}
+
 // clockOffset is how far this node's clock is ahead of the controller leader's,
 // within half the round trip of the last report.
 func (rp *reports) clockOffset() time.Duration {
@@ -281,37 +288,6 @@ func (rp *reports) view(ctx context.Context) (map[fsm.NodeID]heard, error) {
 		decode: func(raw []byte) error { return json.Unmarshal(raw, &out) },
 	})
 	return out, err
-}
-
-// damagedReplicas is a set of replicas.
-type damagedReplicas map[fsm.Replica]bool
-
-// damaged returns the replicas that live nodes refused.
-func (rp *reports) damaged() damagedReplicas {
-	out := damagedReplicas{}
-	for _, h := range rp.list() {
-		if h.Age > aliveFor {
-			continue
-		}
-		for _, r := range h.Report.Damaged {
-			out[r] = true
-		}
-	}
-	return out
-}
-
-// moving counts the partitions whose leader does not report the configuration
-// that the table wishes.
-func (rp *reports) moving(table []controller.Partition) int {
-	asWished := map[fsm.PartitionID]bool{}
-	for _, h := range rp.list() {
-		for _, r := range h.Report.Replicas {
-			if r.Leads && int(r.Partition) < len(table) && sameMembers(r.Members, table[r.Partition].Target) {
-				asWished[r.Partition] = true
-			}
-		}
-	}
-	return len(table) - len(asWished)
 }
 
 func sameMembers(members []memberReport, target []controller.TargetReplica) bool {

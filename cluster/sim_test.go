@@ -8,6 +8,8 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,8 +31,10 @@ type sim struct {
 type simNode struct {
 	name string
 	data string
+	zone string
 	dir  *store.Dir
 	node *Node
+	left atomic.Bool // Config.Left was called
 }
 
 const simPartitions = 4
@@ -65,6 +69,7 @@ func (s *sim) tryStart(i int) error {
 		Dir: sn.dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
 		Name: sn.name, Version: "test", Partitions: simPartitions, Logger: slog.New(slog.DiscardHandler),
 		Fatal: func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) },
+		Left:  func() { sn.left.Store(true) }, Zone: sn.zone,
 	}
 	if testing.Verbose() {
 		conf.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -221,14 +226,17 @@ func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 		m.mu.Lock()
 		l, cut := m.listeners[to], m.cut[[2]string{from, to}]
 		m.mu.Unlock()
-		if l == nil || cut {
-			return nil, errors.New("connection refused")
+		if cut {
+			return nil, errors.New("no route to host")
+		}
+		if l == nil {
+			return nil, syscall.ECONNREFUSED
 		}
 		near, far := net.Pipe()
 		select {
 		case l.in <- far:
 		case <-l.done:
-			return nil, errors.New("connection refused")
+			return nil, syscall.ECONNREFUSED // its process ended
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -98,6 +98,15 @@ type Operator interface {
 	Cluster(ctx context.Context) (*rest.Cluster, error)
 	Partitions(ctx context.Context) (*rest.Partitions, error)
 	Snapshots(ctx context.Context) (*rest.Snapshots, error)
+	// Drain, Undrain, Leave and Remove change what is wanted of a node, named by
+	// its id, its name or the beginning of its id, and return it as it is then.
+	// What they begin goes on by itself.
+	Drain(ctx context.Context, node string) (*rest.Node, error)
+	Undrain(ctx context.Context, node string) (*rest.Node, error)
+	Leave(ctx context.Context, node string) (*rest.Node, error)
+	Remove(ctx context.Context, node string) (*rest.Node, error)
+	// Transfer hands a partition to a voter and returns it once that one leads.
+	Transfer(ctx context.Context, p fsm.PartitionID, to string) (*rest.Partition, error)
 	// Live and Ready return all checks.
 	Live() []rest.Check
 	Ready() []rest.Check

@@ -52,12 +52,71 @@ func restNode(m cluster.NodeView) rest.Node {
 		ID: m.ID, Name: m.Name, Address: m.Address, HTTP: m.HTTP, Zone: m.Zone,
 		State: m.Status, Controller: m.Controller, Version: m.Version,
 	}
+	if m.Duty != controller.Serving {
+		out.Duty = m.Duty.String()
+	}
+	out.Slow = m.Slow
 	if m.Heard {
 		out.Load = &rest.Load{
 			Replicas: m.Replicas, Leading: m.Leading, CPU: m.CPU, QueueDepth: m.Queue, AgeMS: m.Age.Milliseconds(),
 		}
 	}
 	return out
+}
+
+// Drain, Undrain, Leave and Remove change what is wanted of a node.
+func (n Node) Drain(ctx context.Context, node string) (*rest.Node, error) {
+	return n.change(ctx, node, func(id fsm.NodeID) error { return n.Node.Drain(ctx, id, true) })
+}
+
+func (n Node) Undrain(ctx context.Context, node string) (*rest.Node, error) {
+	return n.change(ctx, node, func(id fsm.NodeID) error { return n.Node.Drain(ctx, id, false) })
+}
+
+func (n Node) Leave(ctx context.Context, node string) (*rest.Node, error) {
+	return n.change(ctx, node, func(id fsm.NodeID) error { return n.Node.Leave(ctx, id) })
+}
+
+func (n Node) Remove(ctx context.Context, node string) (*rest.Node, error) {
+	return n.change(ctx, node, func(id fsm.NodeID) error { return n.Node.Remove(ctx, id) })
+}
+
+func (n Node) change(ctx context.Context, node string, do func(fsm.NodeID) error) (*rest.Node, error) {
+	m, err := n.Find(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	if err := do(m.ID); err != nil {
+		return nil, err
+	}
+	v, err := n.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m2 := range v.Nodes {
+		if m2.ID == m.ID {
+			out := restNode(m2)
+			return &out, nil
+		}
+	}
+	return nil, fsm.Errorf(fsm.NotFound, "there is no node %s any more", m.Name)
+}
+
+// Transfer hands a partition to a node.
+func (n Node) Transfer(ctx context.Context, p fsm.PartitionID, to string) (*rest.Partition, error) {
+	m, err := n.Find(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Node.Transfer(ctx, p, m.ID); err != nil {
+		return nil, err
+	}
+	v, err := n.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	row := restPartition(v.Partitions[p])
+	return &row, nil
 }
 
 // Partitions lists the partitions as they are and as they are wished.
@@ -68,23 +127,27 @@ func (n Node) Partitions(ctx context.Context) (*rest.Partitions, error) {
 	}
 	out := &rest.Partitions{Partitions: []rest.Partition{}}
 	for _, p := range v.Partitions {
-		row := rest.Partition{
-			ID: p.ID, Slots: [2]fsm.Slot{p.Range.First, p.Range.Last}, Epoch: p.Epoch, Leader: p.Leader,
-			Preferred: p.Preferred, State: p.State, Replicas: []rest.ReplicaInfo{}, Target: []fsm.NodeID{},
-		}
-		for _, m := range p.Members {
-			role := "non_voter"
-			if m.Voter {
-				role = "voter"
-			}
-			row.Replicas = append(row.Replicas, rest.ReplicaInfo{Node: m.Node, Role: role, Applied: m.Applied, CaughtUp: m.CaughtUp})
-		}
-		for _, t := range p.Target {
-			row.Target = append(row.Target, t.Replica.Node)
-		}
-		out.Partitions = append(out.Partitions, row)
+		out.Partitions = append(out.Partitions, restPartition(p))
 	}
 	return out, nil
+}
+
+func restPartition(p cluster.PartitionView) rest.Partition {
+	row := rest.Partition{
+		ID: p.ID, Slots: [2]fsm.Slot{p.Range.First, p.Range.Last}, Epoch: p.Epoch, Leader: p.Leader,
+		Preferred: p.Preferred, State: p.State, Replicas: []rest.ReplicaInfo{}, Target: []fsm.NodeID{},
+	}
+	for _, m := range p.Members {
+		role := "non_voter"
+		if m.Voter {
+			role = "voter"
+		}
+		row.Replicas = append(row.Replicas, rest.ReplicaInfo{Node: m.Node, Role: role, Applied: m.Applied, CaughtUp: m.CaughtUp})
+	}
+	for _, t := range p.Target {
+		row.Target = append(row.Target, t.Replica.Node)
+	}
+	return row
 }
 
 // Snapshots lists the register.

@@ -23,6 +23,7 @@ var (
 		"consistency": {Description: "strong: includes everything acknowledged before. stale: any replica's state; Cairn-Staleness says how old at most.", Schema: text("strong", "stale")},
 		"division":    {Description: "Only teams of this division, ranked among themselves.", Schema: text()},
 		"rank":        {Description: "Whether to add the team's rank.", Schema: &huma.Schema{Type: "boolean"}},
+		"force":       {Description: "Must be true: what the node had that nobody else has is lost.", Required: true, Schema: &huma.Schema{Type: "boolean"}},
 		"verbose":     {Description: "List all checks.", Schema: text()},
 	}
 	headerParams = map[string]huma.Param{
@@ -35,6 +36,9 @@ var (
 		"hunt": "Id of a hunt.",
 		"team": "Id of a team.",
 		"id":   "Id of a token.",
+		"node": "A node's id, its name, or the beginning of its id.",
+
+		"partition": "Number of a partition.",
 	}
 	pathParam = regexp.MustCompile(`\{(\w+)\}`)
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,45 @@ func (a *api) getNodes(c *call) error {
 		return err
 	}
 	return c.write(http.StatusOK, rest.Nodes{Nodes: cl.Nodes})
+}
+
+// change answers with what one of Operator's changes of a node returns.
+func change(c *call, do func(context.Context, string) (*rest.Node, error)) error {
+	out, err := do(c.ctx, chi.URLParam(c.r, "node"))
+	if err != nil {
+		return err
+	}
+	return c.write(http.StatusOK, out)
+}
+
+func (a *api) postDrain(c *call) error   { return change(c, a.Cluster.Drain) }
+func (a *api) postUndrain(c *call) error { return change(c, a.Cluster.Undrain) }
+func (a *api) postLeave(c *call) error   { return change(c, a.Cluster.Leave) }
+
+func (a *api) deleteNode(c *call) error {
+	if c.r.URL.Query().Get("force") != "true" {
+		return fsm.Errorf(fsm.Invalid, "removing a dead node needs ?force=true; a live one leaves: POST …/leave")
+	}
+	return change(c, a.Cluster.Remove)
+}
+
+func (a *api) postTransfer(c *call) error {
+	id, err := strconv.ParseUint(chi.URLParam(c.r, "partition"), 10, 16)
+	if err != nil {
+		return fsm.Errorf(fsm.NotFound, "there is no partition %.20q", chi.URLParam(c.r, "partition"))
+	}
+	var in rest.NewLeader
+	if err := c.decodeBody(&in); err != nil {
+		return err
+	}
+	if in.To == "" {
+		return fsm.Errorf(fsm.Invalid, "to must name a node")
+	}
+	out, err := a.Cluster.Transfer(c.ctx, fsm.PartitionID(id), in.To)
+	if err != nil {
+		return err
+	}
+	return c.write(http.StatusOK, out)
 }
 
 func (a *api) postToken(c *call) error {

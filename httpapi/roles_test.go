@@ -52,6 +52,13 @@ GET    /v1/whoami                                       a    y     y    y    y  
 GET    /v1/routing                                      a    y     y    y    y        y    y      y
 GET    /v1/cluster                                      a    f     f    f    f        f    f      y
 GET    /v1/cluster/nodes                                a    f     f    f    f        f    f      y
+POST   /v1/cluster/nodes/n1/drain                       a    f     f    f    f        f    f      y
+POST   /v1/cluster/nodes/n1/undrain                     a    f     f    f    f        f    f      y
+POST   /v1/cluster/nodes/n1/leave                       a    f     f    f    f        f    f      y
+POST   /v1/cluster/nodes/n9/leave                       a    f     f    f    f        f    f      n
+DELETE /v1/cluster/nodes/n1?force=true                  a    f     f    f    f        f    f      y
+POST   /v1/cluster/partitions/0/transfer                a    f     f    f    f        f    f      y
+POST   /v1/cluster/partitions/9/transfer                a    f     f    f    f        f    f      n
 GET    /v1/cluster/partitions                           a    f     f    f    f        f    f      y
 GET    /v1/cluster/snapshots                            a    f     f    f    f        f    f      y
 POST   /v1/tokens                                       a    f     f    f    f        f    f      y
@@ -70,6 +77,8 @@ var matrixBodies = map[string]string{
 	"PUT /v1/hunts/maze":                        strings.Replace(maze, "The maze", "The new maze", 1),
 	"PUT /v1/hunts/nowhere":                     maze,
 	"POST /v1/hunts/maze/state":                 `{"state":"paused"}`,
+	"POST /v1/cluster/partitions/0/transfer":    `{"to":"n1"}`,
+	"POST /v1/cluster/partitions/9/transfer":    `{"to":"n1"}`,
 	"POST /v1/hunts/maze/teams":                 `{"name":"New"}`,
 	"POST /v1/hunts/lake/teams":                 `{"name":"New"}`,
 	"PATCH /v1/hunts/maze/teams/red":            `{"name":"New"}`,
@@ -136,6 +145,7 @@ func TestRoles(t *testing.T) {
 
 // generic is the pattern of a row's path.
 func generic(path string) string {
+	path, _, _ = strings.Cut(path, "?")
 	p := strings.Split(path, "/")
 	for i := range p {
 		if i > 0 && p[i-1] == "hunts" {
@@ -146,6 +156,12 @@ func generic(path string) string {
 		}
 		if i > 0 && p[i-1] == "tokens" {
 			p[i] = "{id}"
+		}
+		if i > 0 && p[i-1] == "nodes" {
+			p[i] = "{node}"
+		}
+		if i > 0 && p[i-1] == "partitions" {
+			p[i] = "{partition}"
 		}
 	}
 	return strings.Join(p, "/")

@@ -180,6 +180,26 @@ func clusterRoutes() []route {
 			out: rest.Nodes{}, status: ok200, handle: (*api).getNodes,
 		},
 		{
+			method: "POST", path: "/v1/cluster/nodes/{node}/drain", access: admin, summary: "Move leaderships away from a node and keep them away",
+			out: rest.Node{}, status: ok200, handle: (*api).postDrain,
+		},
+		{
+			method: "POST", path: "/v1/cluster/nodes/{node}/undrain", access: admin, summary: "End a drain, or keep a node that is leaving",
+			out: rest.Node{}, status: ok200, handle: (*api).postUndrain,
+		},
+		{
+			method: "POST", path: "/v1/cluster/nodes/{node}/leave", access: admin, summary: "Move everything away from a node; it then leaves",
+			out: rest.Node{}, status: ok200, handle: (*api).postLeave,
+		},
+		{
+			method: "DELETE", path: "/v1/cluster/nodes/{node}", access: admin, summary: "Remove a dead node",
+			query: []string{"force"}, out: rest.Node{}, status: ok200, handle: (*api).deleteNode,
+		},
+		{
+			method: "POST", path: "/v1/cluster/partitions/{partition}/transfer", access: admin, summary: "Hand a partition to another leader",
+			in: rest.NewLeader{}, out: rest.Partition{}, status: ok200, handle: (*api).postTransfer,
+		},
+		{
 			method: "GET", path: "/v1/cluster/partitions", access: admin, summary: "The partitions: what is and what is wished",
 			out: rest.Partitions{}, status: ok200, handle: (*api).getPartitions,
 		},

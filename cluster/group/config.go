@@ -27,6 +27,9 @@ type Config struct {
 	// Link carries messages; Unsent is what its errors wrap when nothing was sent.
 	Link   Link
 	Unsent error
+	// Sends is shared by the node's groups: its capacity is how many snapshots the
+	// node sends at once, and others wait. Nil: no limit.
+	Sends chan struct{}
 	// Timing of elections; the zero value means DefaultTiming.
 	Timing Timing
 	// Logger receives what raft logs, at its own levels.

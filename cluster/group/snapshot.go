@@ -31,6 +31,14 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, q *r
 	if err != nil {
 		return err
 	}
+	if t.sends != nil {
+		select {
+		case t.sends <- struct{}{}:
+			defer func() { <-t.sends }()
+		case <-t.ctx.Done():
+			return t.ctx.Err()
+		}
+	}
 	conn, err := t.link.Stream(t.ctx, peer.Node, uint8(KindSnapshot), t.group)
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ type Transport struct {
 	now    func() time.Time
 	beat   time.Duration // between the beats that heartbeats wait for; 0: they never wait
 	phase  time.Duration // of the node's beats
+	sends  chan struct{} // a slot for each snapshot that the node may send at once; nil: no limit
 	peers  *Progress
 	rpcs   chan raft.RPC
 	ctx    context.Context

@@ -60,6 +60,8 @@ type Group struct {
 //     has not got it, wait. (A voter that missed it may refuse its new peer's vote.)
 //  2. A dead member that is no longer wished goes first: it counts in the quorum
 //     and answers nothing. Only while the rest keeps a live majority.
+//     A leader whose own node is wished under a later name hands over for the
+//     same reason: its successor cannot start before it has gone.
 //  3. Missing replicas are added as non-voters, which cost no quorum.
 //  4. They are promoted once they have caught up; two newcomers back to back, so
 //     that the number of voters is even for as short as possible.
@@ -75,7 +77,7 @@ func Next(g Group) Step {
 			return Step{Why: "a live voter has not got the last change"}
 		}
 	}
-	for _, decide := range []func(Group) (Step, bool){removeDead, add, promote, retire, prefer} {
+	for _, decide := range []func(Group) (Step, bool){removeDead, giveWay, add, promote, retire, prefer} {
 		if s, ok := decide(g); ok {
 			return s
 		}
@@ -137,6 +139,19 @@ func (g Group) succeeded(r fsm.Replica) bool {
 		}
 	}
 	return false
+}
+
+// giveWay hands over when the leader's node is wished again, under a new name.
+func giveWay(g Group) (Step, bool) {
+	if _, wanted := g.wanted(g.Self); wanted || !g.succeeded(g.Self) {
+		return Step{}, false
+	}
+	for _, m := range g.Members {
+		if w, _ := g.wanted(m.Replica); w.Voter && m.Voter && m.Alive && m.CaughtUp && m.Replica != g.Self {
+			return Step{Transfer, m.Replica, "the leader's successor on its node waits for it to go"}, true
+		}
+	}
+	return Step{}, false
 }
 
 func add(g Group) (Step, bool) {

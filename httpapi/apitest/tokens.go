@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -134,6 +135,51 @@ func (c *Cluster) Cluster(ctx context.Context) (*rest.Cluster, error) {
 		}},
 		Partitions: 1, TableVersion: 1, Hunts: hunts,
 	}, c.enter(ctx, "Cluster")
+}
+
+// node returns the only node, after a change of which method tells.
+func (c *Cluster) node(ctx context.Context, method, node string) (*rest.Node, error) {
+	cl, err := c.Cluster(ctx)
+	if err := errors.Join(err, c.enter(ctx, method)); err != nil {
+		return nil, err
+	}
+	if n := cl.Nodes[0]; node == n.Name || node == string(n.ID) {
+		n.Duty = map[string]string{"Drain": "draining", "Leave": "leaving", "Remove": "leaving"}[method]
+		return &n, nil
+	}
+	return nil, fsm.Errorf(fsm.NotFound, "there is no node %q", node)
+}
+
+// Drain, Undrain, Leave, Remove and Transfer implement httpapi.Operator: they
+// change nothing and answer as if they had.
+func (c *Cluster) Drain(ctx context.Context, node string) (*rest.Node, error) {
+	return c.node(ctx, "Drain", node)
+}
+
+func (c *Cluster) Undrain(ctx context.Context, node string) (*rest.Node, error) {
+	return c.node(ctx, "Undrain", node)
+}
+
+func (c *Cluster) Leave(ctx context.Context, node string) (*rest.Node, error) {
+	return c.node(ctx, "Leave", node)
+}
+
+func (c *Cluster) Remove(ctx context.Context, node string) (*rest.Node, error) {
+	return c.node(ctx, "Remove", node)
+}
+
+func (c *Cluster) Transfer(ctx context.Context, p fsm.PartitionID, to string) (*rest.Partition, error) {
+	if _, err := c.node(ctx, "Transfer", to); err != nil {
+		return nil, err
+	}
+	parts, err := c.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if int(p) >= len(parts.Partitions) {
+		return nil, fsm.Errorf(fsm.NotFound, "there is no partition %d", p)
+	}
+	return &parts.Partitions[p], nil
 }
 
 // Partitions implements httpapi.Operator.

@@ -131,7 +131,8 @@ remembered exactly once, whichever node fails.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.serveCommand(), a.joinCommand(), a.demoCommand(),
-		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(), a.tokenCommand(),
+		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(),
+		a.drainCommand(), a.undrainCommand(), a.leaveCommand(), a.removeCommand(), a.operatorCommand(), a.tokenCommand(),
 		a.huntCommand(), a.teamCommand(), a.submitCommand(), a.replayCommand(), a.leaderboardCommand(),
 		a.benchCommand(), a.versionCommand(),
 	}

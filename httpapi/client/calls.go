@@ -192,6 +192,47 @@ func (c *Client) Nodes(ctx context.Context) (out *rest.Nodes, err error) {
 	return out, c.get(ctx, path("cluster", "nodes"), nil, &out)
 }
 
+// Drain moves leaderships away from a node and keeps them away. A node is named
+// by its id, its name, or the beginning of its id, here and below.
+func (c *Client) Drain(ctx context.Context, node string) (*rest.Node, error) {
+	return c.change(ctx, http.MethodPost, node, "drain", nil)
+}
+
+// Undrain ends a drain, or keeps a node that is leaving.
+func (c *Client) Undrain(ctx context.Context, node string) (*rest.Node, error) {
+	return c.change(ctx, http.MethodPost, node, "undrain", nil)
+}
+
+// Leave begins to move everything away from a node, which then leaves. It
+// returns at once; the node's state tells how far it is.
+func (c *Client) Leave(ctx context.Context, node string) (*rest.Node, error) {
+	return c.change(ctx, http.MethodPost, node, "leave", nil)
+}
+
+// Remove begins to replace a dead node.
+func (c *Client) Remove(ctx context.Context, node string) (*rest.Node, error) {
+	return c.change(ctx, http.MethodDelete, node, "", url.Values{"force": {"true"}})
+}
+
+// change changes what is wanted of a node; repeating it changes nothing more.
+func (c *Client) change(ctx context.Context, method, node, what string, query url.Values) (out *rest.Node, err error) {
+	p := path("cluster", "nodes", node)
+	if what != "" {
+		p = path("cluster", "nodes", node, what)
+	}
+	_, err = c.do(ctx, call{method: method, path: p, query: query, out: &out, safe: true})
+	return out, err
+}
+
+// Transfer hands a partition to a voter, and returns once that one leads.
+func (c *Client) Transfer(ctx context.Context, p fsm.PartitionID, to string) (out *rest.Partition, err error) {
+	_, err = c.do(ctx, call{
+		method: http.MethodPost, path: path("cluster", "partitions", strconv.Itoa(int(p)), "transfer"),
+		body: rest.NewLeader{To: to}, out: &out, safe: true,
+	})
+	return out, err
+}
+
 // Partitions lists the partitions.
 func (c *Client) Partitions(ctx context.Context) (out *rest.Partitions, err error) {
 	return out, c.get(ctx, path("cluster", "partitions"), nil, &out)

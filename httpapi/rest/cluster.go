@@ -36,6 +36,8 @@ type Node struct {
 	HTTP       string     `json:"http"`
 	Zone       string     `json:"zone,omitempty"`
 	State      string     `json:"state" enum:"alive,suspect,down,draining,left"`
+	Duty       string     `json:"duty,omitempty" enum:"draining,leaving"` // what an operator asked for; absent: nothing
+	Slow       bool       `json:"slow,omitempty"`                         // leads nothing while its disk, CPU or clock is not fit
 	Controller string     `json:"controller" enum:"leader,voter,non_voter"`
 	Version    string     `json:"version"`
 	Load       *Load      `json:"load,omitempty"`
@@ -48,6 +50,11 @@ type Load struct {
 	CPU        float64 `json:"cpu"`         // cores in use
 	QueueDepth int     `json:"queue_depth"` // submissions waiting
 	AgeMS      int64   `json:"age_ms"`      // since it was told
+}
+
+// NewLeader is the body of a transfer.
+type NewLeader struct {
+	To string `json:"to"` // a node's id, its name, or the beginning of its id
 }
 
 // Nodes lists the members.
