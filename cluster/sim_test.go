@@ -25,13 +25,14 @@ type sim struct {
 	net   *memNet
 	nodes []*simNode
 	told  Founded
+
+	partitions int
 }
 
 // simNode is one node and what survives its crash.
 type simNode struct {
 	name string
 	data string
-	zone string
 	dir  *store.Dir
 	node *Node
 	left atomic.Bool // Config.Left was called
@@ -42,7 +43,13 @@ const simPartitions = 4
 // newSim founds a cluster of n nodes and waits until it is at rest.
 func newSim(t *testing.T, n int) *sim {
 	t.Helper()
-	s := &sim{t: t, net: &memNet{listeners: map[string]*memListener{}, cut: map[[2]string]bool{}}}
+	return newSimOf(t, n, simPartitions)
+}
+
+// newSimOf is newSim with a number of partitions.
+func newSimOf(t *testing.T, n, partitions int) *sim {
+	t.Helper()
+	s := &sim{t: t, partitions: partitions, net: &memNet{listeners: map[string]*memListener{}, cut: map[[2]string]bool{}}}
 	for i := range n {
 		s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i), data: filepath.Join(t.TempDir(), "data")})
 		s.start(i)
@@ -59,17 +66,27 @@ func (s *sim) start(i int) {
 	}
 }
 
-func (s *sim) tryStart(i int) error {
+func (s *sim) tryStart(i int) (err error) {
 	sn := s.nodes[i]
-	var err error
-	if sn.dir, err = store.Open(sn.data, store.Options{OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) }}); err != nil {
-		return err
+	sn.node, sn.dir, err = s.open(i, sn)
+	return err
+}
+
+// open opens a node on its data.
+func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
+	dir, err := store.Open(sn.data, store.Options{
+		OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) },
+		NoSync:  true, // here no power is cut
+		Segment: 1 << 20,
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	conf := Config{
-		Dir: sn.dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
-		Name: sn.name, Version: "test", Partitions: simPartitions, Logger: slog.New(slog.DiscardHandler),
+		Dir: dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
+		Name: sn.name, Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
 		Fatal: func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) },
-		Left:  func() { sn.left.Store(true) }, Zone: sn.zone,
+		Left:  func() { sn.left.Store(true) },
 	}
 	if testing.Verbose() {
 		conf.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -79,12 +96,11 @@ func (s *sim) tryStart(i int) error {
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	sn.node, err = Open(ctx, conf, func(f Founded) error { s.told = f; return nil })
+	node, err := Open(ctx, conf, func(f Founded) error { s.told = f; return nil })
 	if err != nil {
-		sn.dir.Close()
-		sn.dir = nil
+		return nil, nil, errors.Join(err, dir.Close())
 	}
-	return err
+	return node, dir, nil
 }
 
 // crash ends node i without handing anything over. (Its files see everything
@@ -155,7 +171,8 @@ func (s *sim) live(i int) *Node {
 
 const simHunt = `{"id":"h","title":"H","clues":[
  {"id":"a","title":"A","points":5,"answers":["yes"],"attempts":{"limit":3}},
- {"id":"b","title":"B","points":7,"answers":["yes"],"unlock":{"solved":"a"}}]}`
+ {"id":"b","title":"B","points":7,"answers":["yes"],"unlock":{"solved":"a"}},
+ {"id":"free","title":"F","points":9,"answers":["yes"]}]}`
 
 // create makes the hunt and returns it with its teams t0..
 func (s *sim) create(teams int) HuntRef {

@@ -97,6 +97,23 @@ func TestNextRemovesThePredecessor(t *testing.T) {
 	}
 }
 
+// TestNextGivesWay: a leader whose node is wished again under a new name hands
+// over: the new replica cannot start beside it.
+func TestNextGivesWay(t *testing.T) {
+	later := fsm.Replica{Node: "a", Incarnation: 2}
+	g := Group{
+		Self: rep("a"), Members: members("a*", "b*", "c*"), ConfigIndex: 5, Committed: true,
+		Want: append(wants("b*", "c*"), Want{later, true}),
+	}
+	if s := Next(g); s.Action != Transfer || s.Replica == rep("a") {
+		t.Errorf("got %v of %v, want the leader to hand over", s.Action, s.Replica)
+	}
+	g.Self = rep("b")
+	if s := Next(g); s.Action != Remove || s.Replica != rep("a") {
+		t.Errorf("got %v of %v, want the old replica removed", s.Action, s.Replica)
+	}
+}
+
 func TestNextWaitsForTheLastChange(t *testing.T) {
 	g := Group{Self: rep("a"), Members: members("a*", "b*"), ConfigIndex: 11, Committed: true, Want: wants("a*", "b*", "c*")}
 	if s := Next(g); s.Action != Wait {

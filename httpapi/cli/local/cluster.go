@@ -49,9 +49,9 @@ type Cluster struct {
 	adminToken string
 	joinToken  string
 	joinAddr   string // the founder's, for the others
-	nodes      []*node
 
 	mu      sync.Mutex
+	nodes   []*node // only ever more
 	helpers []*process
 }
 
@@ -73,15 +73,41 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("a local cluster has 1 to %d nodes", MaxNodes)
 	}
 	c := &Cluster{cfg: cfg, spawner: newSpawner()}
-	for i := range cfg.Nodes {
-		name := "n" + strconv.Itoa(i+1)
-		c.nodes = append(c.nodes, &node{name: name, dir: filepath.Join(cfg.Dir, name), founder: i == 0})
+	for range cfg.Nodes {
+		c.more()
 	}
 	if err := c.start(ctx); err != nil {
 		c.Stop()
 		return nil, err
 	}
 	return c, nil
+}
+
+// more adds a node that was never started, and returns its number.
+func (c *Cluster) more() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := "n" + strconv.Itoa(len(c.nodes)+1)
+	c.nodes = append(c.nodes, &node{name: name, dir: filepath.Join(c.cfg.Dir, name), founder: len(c.nodes) == 0})
+	return len(c.nodes) - 1
+}
+
+// Add joins one more node, and returns its number once it serves.
+func (c *Cluster) Add(ctx context.Context) (int, error) {
+	if c.Nodes() >= MaxNodes {
+		return 0, fmt.Errorf("a local cluster has 1 to %d nodes", MaxNodes)
+	}
+	i := c.more()
+	return i, c.Restart(ctx, i)
+}
+
+// node and all return nodes.
+func (c *Cluster) node(i int) *node { return c.all()[i] }
+
+func (c *Cluster) all() []*node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[:len(c.nodes):len(c.nodes)]
 }
 
 func (c *Cluster) start(ctx context.Context) error {
@@ -95,10 +121,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	if c.joinToken, err = readToken(c.joinTokenFile()); err != nil {
 		return err
 	}
-	c.joinAddr = c.nodes[0].ready.Cluster
-	errs := make([]error, len(c.nodes))
+	c.joinAddr = c.node(0).ready.Cluster
+	errs := make([]error, c.Nodes())
 	var wg sync.WaitGroup
-	for i := 1; i < len(c.nodes); i++ {
+	for i := 1; i < len(errs); i++ {
 		wg.Go(func() { errs[i] = c.Restart(ctx, i) })
 	}
 	wg.Wait()
@@ -112,21 +138,22 @@ func (c *Cluster) AdminToken() string { return c.adminToken }
 func (c *Cluster) JoinToken() string { return c.joinToken }
 
 // Nodes is the number of nodes, running or not.
-func (c *Cluster) Nodes() int { return len(c.nodes) }
+func (c *Cluster) Nodes() int { return len(c.all()) }
 
 // Name is a node's name.
-func (c *Cluster) Name(i int) string { return c.nodes[i].name }
+func (c *Cluster) Name(i int) string { return c.node(i).name }
 
 // Log is the file that a node's stderr goes to.
-func (c *Cluster) Log(i int) string { return c.nodes[i].dir + ".log" }
+func (c *Cluster) Log(i int) string { return c.node(i).dir + ".log" }
 
 // Data is a node's data directory.
-func (c *Cluster) Data(i int) string { return c.nodes[i].dir }
+func (c *Cluster) Data(i int) string { return c.node(i).dir }
 
 // URLs are the base URLs of all nodes. A node keeps its own over restarts.
 func (c *Cluster) URLs() []string {
-	urls := make([]string, len(c.nodes))
-	for i, n := range c.nodes {
+	nodes := c.all()
+	urls := make([]string, len(nodes))
+	for i, n := range nodes {
 		n.mu.Lock()
 		urls[i] = n.ready.HTTP
 		n.mu.Unlock()
@@ -137,7 +164,7 @@ func (c *Cluster) URLs() []string {
 // PIDs are the process ids of the nodes that run.
 func (c *Cluster) PIDs() []int {
 	var pids []int
-	for _, n := range c.nodes {
+	for _, n := range c.all() {
 		n.mu.Lock()
 		if n.proc != nil && !n.proc.exited() {
 			pids = append(pids, n.proc.pid())
@@ -150,7 +177,7 @@ func (c *Cluster) PIDs() []int {
 // Kill ends a node with SIGKILL, as a crash would, and waits until it is gone.
 // A node that does not run is left alone.
 func (c *Cluster) Kill(i int) {
-	n := c.nodes[i]
+	n := c.node(i)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil {
@@ -159,9 +186,27 @@ func (c *Cluster) Kill(i int) {
 	}
 }
 
+// Ended waits until a node's process has ended, and tells how: nil for exit code
+// 0. A node that was never started has.
+func (c *Cluster) Ended(ctx context.Context, i int) error {
+	n := c.node(i)
+	n.mu.Lock()
+	proc := n.proc
+	n.mu.Unlock()
+	if proc == nil {
+		return nil
+	}
+	select {
+	case <-proc.done:
+		return proc.err
+	case <-ctx.Done():
+		return fmt.Errorf("%s still runs: %w", n.name, ctx.Err())
+	}
+}
+
 // Terminate asks a node to stop (SIGTERM) and waits; after 10 s it is killed.
 func (c *Cluster) Terminate(i int) {
-	n := c.nodes[i]
+	n := c.node(i)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil {
@@ -172,7 +217,7 @@ func (c *Cluster) Terminate(i int) {
 // Restart starts a node that does not run, on its data and its addresses, and
 // returns when it serves again.
 func (c *Cluster) Restart(ctx context.Context, i int) error {
-	n := c.nodes[i]
+	n := c.node(i)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil && !n.proc.exited() {
@@ -249,15 +294,15 @@ func (c *Cluster) unsettled(ctx context.Context, cl *client.Client) string {
 			alive++
 		}
 	}
-	if alive != len(c.nodes) {
-		return fmt.Sprintf("%d of %d nodes are alive", alive, len(c.nodes))
+	if alive != c.Nodes() {
+		return fmt.Sprintf("%d of %d nodes are alive", alive, c.Nodes())
 	}
 	parts, err := cl.Partitions(ctx)
 	if err != nil {
 		return err.Error()
 	}
 	want := 1
-	if len(c.nodes) >= 3 {
+	if c.Nodes() >= 3 {
 		want = 3
 	}
 	for _, p := range parts.Partitions {
@@ -281,7 +326,7 @@ func (c *Cluster) uneven(parts []rest.Partition) string {
 	for _, n := range count {
 		most, least = max(most, n), min(least, n)
 	}
-	if len(c.nodes) >= 3 && (most-least > 1 || len(count) < min(len(c.nodes), 3*len(parts))) {
+	if c.Nodes() >= 3 && (most-least > 1 || len(count) < min(c.Nodes(), 3*len(parts))) {
 		return fmt.Sprintf("the nodes are wished %d to %d replicas", least, most)
 	}
 	return ""
@@ -319,7 +364,7 @@ func (c *Cluster) Helper(ctx context.Context, name string, args ...string) (Read
 // directory stays; it is the caller's.
 func (c *Cluster) Stop() {
 	var wg sync.WaitGroup
-	for i := range c.nodes {
+	for i := range c.all() {
 		wg.Go(func() { c.Terminate(i) })
 	}
 	for _, h := range c.helpers {
@@ -332,7 +377,7 @@ func (c *Cluster) Stop() {
 // KillAll ends all nodes at once with SIGKILL, as a power cut would.
 func (c *Cluster) KillAll() {
 	var wg sync.WaitGroup
-	for i := range c.nodes {
+	for i := range c.all() {
 		wg.Go(func() { c.Kill(i) })
 	}
 	wg.Wait()
