@@ -199,7 +199,7 @@ func TestChangesAreInForce(t *testing.T) {
 		if _, err := s.live(1).SetHuntState(ctx, "h", "open", ""); err != nil {
 			t.Fatal(err)
 		}
-		info, err := s.live(2).Hunt(ctx, "h")
+		info, err := s.live(2).FreshHunt(ctx, "h")
 		if err != nil {
 			t.Fatal(err)
 		}

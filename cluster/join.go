@@ -23,6 +23,7 @@ type joinRequest struct {
 	Token  string            `json:"token"`
 	Public []byte            `json:"public"` // PKIX
 	Member controller.Member `json:"member"`
+	Clock  fsm.Time          `json:"clock"` // when it was sent
 }
 
 // joinResponse makes it a member.
@@ -53,12 +54,12 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	}
 	id := &identity{Node: fsm.NodeID(ulid.Make().String()), Key: key}
 	n.id = id
-	req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self()})
-	if err != nil {
-		return nil, err
-	}
 	for attempt := 0; ; attempt++ {
 		addr := n.conf.Join[attempt%len(n.conf.Join)]
+		req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self(), Clock: now()})
+		if err != nil {
+			return nil, err
+		}
 		raw, err := link.JoinOver(ctx, n.conf.Dial, addr, fingerprint, req)
 		if err == nil {
 			return id, n.admitted(id, raw)
@@ -106,6 +107,10 @@ func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byt
 	if err != nil || !ok {
 		return nil, fsm.Errorf(fsm.Invalid, "the join request's public key cannot be read")
 	}
+	if err := n.welcome(ctx, &req); err != nil {
+		n.log.Warn("a join was refused", "remote", remote, "err", err)
+		return nil, err
+	}
 	res, err := n.control.propose(ctx, &controller.AddMember{Now: fsm.TimeOf(time.Now()), Member: req.Member, Token: token.ID})
 	if err != nil {
 		return nil, err
@@ -132,6 +137,30 @@ func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byt
 	}
 	n.log.Info("a node joined", "member", req.Member.ID, "name", req.Member.Name, "address", req.Member.Address)
 	return json.Marshal(resp)
+}
+
+const (
+	// maxJoinSkew is how far a joiner's clock may be off: beyond it this is no
+	// drift but a clock that nobody set.
+	maxJoinSkew = time.Minute
+	// callBack is how long a joiner has to accept a connection at its address.
+	callBack = 3 * time.Second
+)
+
+// welcome refuses a joiner that could not take part: its clock is wrong, or
+// nobody can reach it where it says that it is.
+func (n *Node) welcome(ctx context.Context, req *joinRequest) error {
+	if off := time.Since(req.Clock.Std()); off.Abs() > maxJoinSkew {
+		return fsm.Errorf(fsm.Invalid, "the clock of the node that joins says %s and ours %s: set one of them (NTP), they may be %v apart at most to join, and %v in operation",
+			req.Clock, now(), maxJoinSkew, maxClockSkew)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callBack)
+	defer cancel()
+	conn, err := n.conf.Dial(ctx, req.Member.Address)
+	if err != nil {
+		return fsm.Errorf(fsm.Invalid, "the node that joins cannot be reached from here at %q (%v): give it an address that all members can reach with --advertise", req.Member.Address, err)
+	}
+	return conn.Close()
 }
 
 // joinToken finds the stored token of a presented one, asking the controller

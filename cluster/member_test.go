@@ -325,3 +325,40 @@ func wishes(row controller.Partition, name fsm.Replica) bool {
 	}
 	return false
 }
+
+// TestUnwelcome: a node that nobody can reach, or whose clock is far off, is told
+// so when it joins, and leaves no member behind.
+func TestUnwelcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 1)
+		defer s.close()
+		n := s.nodes[0].node
+		token, err := n.joinToken(t.Context(), s.told.JoinToken)
+		if err != nil || token.Role != "join" {
+			t.Fatal(err)
+		}
+		l := s.net.listen("here")
+		defer l.Close()
+		for _, tt := range []struct {
+			address string
+			clock   time.Duration
+			says    string
+		}{
+			{"here", 0, ""},
+			{"here", 50 * time.Second, ""},
+			{"here", -2 * time.Minute, "NTP"},
+			{"here", 2 * time.Minute, "NTP"},
+			{"nowhere", 0, "--advertise"},
+		} {
+			err := n.welcome(t.Context(), &joinRequest{
+				Member: controller.Member{Address: tt.address}, Clock: fsm.TimeOf(time.Now().Add(tt.clock)),
+			})
+			if tt.says == "" && err != nil || tt.says != "" && (fsm.KindOf(err) != fsm.Invalid || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("%s, %v: %v, want something of %q", tt.address, tt.clock, err, tt.says)
+			}
+		}
+		if members := n.control.state().Members(); len(members) != 1 {
+			t.Errorf("%d members", len(members))
+		}
+	})
+}

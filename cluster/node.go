@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -245,8 +246,14 @@ func (n *Node) linkEvents() link.EventListener {
 			n.log.Info("the connection to a member ended", "member", node, "err", err)
 			n.failover.hungUp(node)
 		},
-		Hungup:       n.failover.hungUp,
-		Refused:      func(remote string, err error) { n.log.Warn("a connection was refused", "remote", remote, "err", err) },
+		Hungup: n.failover.hungUp,
+		Refused: func(remote string, err error) {
+			level := slog.LevelWarn
+			if errors.Is(err, io.EOF) { // it said nothing: somebody looked whether there is a port
+				level = slog.LevelDebug
+			}
+			n.log.Log(n.ctx, level, "a connection was refused", "remote", remote, "err", err)
+		},
 		AcceptFailed: func(err error) { n.log.Error("the node port cannot accept", "err", err) },
 	}
 }

@@ -233,7 +233,7 @@ func (a memAddr) String() string  { return string(a) }
 func (m *memNet) listen(name string) net.Listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l := &memListener{name: name, in: make(chan net.Conn), done: make(chan struct{})}
+	l := &memListener{name: name, in: make(chan net.Conn, 16), done: make(chan struct{})}
 	m.listeners[name] = l
 	return l
 }
