@@ -8,7 +8,7 @@ ARGS ?=
 TOOL = $(GO) tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint deps bench sim fuzz clean
+.PHONY: help build run demo test race lint deps bench scale sim fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ deps: ## what some tests need of the system (as root)
 bench: build ## measure a cluster of three nodes on this machine (ARGS="--for 10s")
 	./cairn bench cluster $(ARGS)
 
+scale: build ## clusters of 3 to 31 nodes under one load, with a plot (ARGS="--nodes 3,9")
+	./cairn bench scale --plot scale.svg $(ARGS)
+
 sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
 
@@ -49,5 +52,5 @@ fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)
 
 clean: ## remove what the targets above made
-	rm -rf cairn bin data
+	rm -rf cairn bin data scale.svg
 	$(GO) clean -testcache

@@ -18,6 +18,7 @@ type Gauges struct {
 	TableVersion      uint64
 	Nodes             map[string]int // members by state, every state present
 	ClockOffset       time.Duration  // this node's clock against the controller leader's
+	Messages, Bytes   uint64         // sent to other nodes so far
 }
 
 // ReplicaGauges are those of one replica here.
@@ -36,6 +37,7 @@ func (n *Node) Gauges() Gauges {
 		ControllerContact: time.Since(n.control.group.LastContact()), TableVersion: st.TableVersion(),
 		Nodes: map[string]int{}, ClockOffset: n.reports.clockOffset(),
 	}
+	g.Messages, g.Bytes = n.link.Sent()
 	for _, s := range NodeStates {
 		g.Nodes[s] = 0
 	}

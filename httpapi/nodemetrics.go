@@ -101,11 +101,13 @@ var (
 	descContact = desc("cairn_raft_last_contact_seconds", "Time since this replica heard from its group's leader.", "group")
 	descTable   = desc("cairn_table_version", "Version of the partition table this node has.")
 	descNodes   = desc("cairn_nodes", "Members by state, as the log has it.", "state")
+	descSent    = desc("cairn_peer_messages_total", "Messages sent to other nodes: requests, answers and pings, without snapshots.")
+	descBytes   = desc("cairn_peer_sent_bytes_total", "Bytes of these messages, before TLS.")
 	descClock   = desc("cairn_clock_offset_seconds", "How far this node's clock is ahead of the controller leader's.")
 )
 
 func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock} {
+	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes} {
 		ch <- d
 	}
 }
@@ -128,6 +130,8 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descContact, g.ControllerContact.Seconds(), "controller")
 	gauge(descTable, float64(g.TableVersion))
 	gauge(descClock, g.ClockOffset.Seconds())
+	ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, float64(g.Messages))
+	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(g.Bytes))
 	for state, n := range g.Nodes {
 		gauge(descNodes, float64(n), state)
 	}

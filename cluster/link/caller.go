@@ -56,7 +56,7 @@ func newCallConn(p *peer, tc *tls.Conn, t *tracked) *callConn {
 		tls:     tc,
 		track:   t,
 		opened:  time.Now(),
-		out:     outbox{conn: tc},
+		out:     outbox{conn: tc, sent: &p.link.sent},
 		kick:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		waiting: map[uint64]chan<- answer{},

@@ -113,11 +113,16 @@ type Link struct {
 	ctx    context.Context // of every handler and dial; ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the Link
+	sent   traffic
 
 	mu     sync.Mutex
 	peers  map[fsm.NodeID]*peer
 	closed bool
 }
+
+// Sent is how many frames (requests, answers, pings) and bytes of them were
+// queued for other nodes so far, without streams and what TLS adds.
+func (l *Link) Sent() (frames, bytes uint64) { return l.sent.frames.Load(), l.sent.bytes.Load() }
 
 // New makes a Link. It owns the listener from now on, but accepts only in Serve;
 // calls can be made at once.

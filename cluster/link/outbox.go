@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,7 @@ const (
 //     once closed, never will be.
 type outbox struct {
 	conn net.Conn
+	sent *traffic // nil: not counted
 
 	mu       sync.Mutex
 	pending  []byte        // whole frames that no write has taken
@@ -44,6 +46,9 @@ type outbox struct {
 	closed   bool          // nothing is taken any more
 	room     chan struct{} // closed when pending is taken; nil: nobody waits
 }
+
+// traffic counts what a Link queues to be sent.
+type traffic struct{ frames, bytes atomic.Uint64 }
 
 // put queues a frame, waiting for room while too much is pending. It returns
 // the frame's position for wasTaken, and whether the caller must see to it that
@@ -91,6 +96,10 @@ func (o *outbox) queue(h header, body []byte) (at uint64, first bool) {
 	o.flushing = true
 	o.pending = appendFrame(o.pending, h, body)
 	o.queued += uint64(headerSize + len(body))
+	if o.sent != nil {
+		o.sent.frames.Add(1)
+		o.sent.bytes.Add(uint64(headerSize + len(body)))
+	}
 	return at, first
 }
 

@@ -115,7 +115,7 @@ type request struct {
 }
 
 func newServerConn(l *Link, tc *tls.Conn, from fsm.NodeID) *serverConn {
-	s := &serverConn{link: l, tls: tc, from: from, out: outbox{conn: tc}, serving: map[uint64]context.CancelFunc{}}
+	s := &serverConn{link: l, tls: tc, from: from, out: outbox{conn: tc, sent: &l.sent}, serving: map[uint64]context.CancelFunc{}}
 	s.ctx, s.end = context.WithCancel(l.ctx)
 	return s
 }

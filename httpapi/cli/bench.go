@@ -68,7 +68,7 @@ func (f *benchFlags) validate() error {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchNoop())
+	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchNoop())
 }
 
 func benchCommon(cmd *cobra.Command, f *benchFlags, concurrency []int) {

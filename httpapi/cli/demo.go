@@ -134,7 +134,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 
 // startLocal starts a cluster of this very program in a temporary directory.
 // remove stops it and deletes the directory.
-func startLocal(ctx context.Context, prefix string, nodes int) (cl *local.Cluster, remove func(), err error) {
+func startLocal(ctx context.Context, prefix string, nodes int, flags ...string) (cl *local.Cluster, remove func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find this program: %w", err)
@@ -143,7 +143,7 @@ func startLocal(ctx context.Context, prefix string, nodes int) (cl *local.Cluste
 	if err != nil {
 		return nil, nil, err
 	}
-	cl, err = local.Start(ctx, local.Config{Binary: self, Dir: dir, Nodes: nodes})
+	cl, err = local.Start(ctx, local.Config{Binary: self, Dir: dir, Nodes: nodes, Flags: flags})
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
