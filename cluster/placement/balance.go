@@ -18,14 +18,15 @@ func (p *planner) arrange() {
 		if p.moveAlong(h, path, len(path)) == 0 {
 			s.done[path[0]] = true
 		} else {
-			clear(s.done) // a row that took a node in opened a way for others
+			s.restart() // who shares the row may give to who left it
 		}
 	}
 }
 
 // balance evens replicas out, first their counts and then their rates, within the
-// limit. It reports whether replicas are on the move for it, or would be without
-// the limit.
+// limit; rates only while nothing is on the move, for those of a partition that
+// moves or elects are least to be trusted. It reports whether replicas move, or
+// would without the limit.
 func (p *planner) balance() bool {
 	h := p.replicaHops(false)
 	s := newSearch(p.count, p.rate, p.alive, p.takes, h)
@@ -37,8 +38,10 @@ func (p *planner) balance() bool {
 			s.done[path[0]] = true
 		}
 	}
-	room := MaxMoving - p.moving
-	moved := p.exchange(&side{
+	if p.waiting > 0 {
+		return true
+	}
+	return p.exchange(&side{
 		count: p.count, rate: p.rate, gives: p.alive, takes: p.takes,
 		partners: func(int) []int { return nil },
 		can:      func(a, b int) []int { return h.rows(a, b) },
@@ -46,8 +49,7 @@ func (p *planner) balance() bool {
 			p.replace(i, a, b)
 			p.touch(i, ReasonBalance)
 		},
-	}, room)
-	return moved || p.waiting > 0
+	}, MaxMoving-p.moving)
 }
 
 // moveAlong moves a replica over each hand-over of a chain, the last first, and

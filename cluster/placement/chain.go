@@ -1,6 +1,9 @@
 package placement
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // search evens whole numbers out: it finds chains of hand-overs from the nodes
 // with the most to nodes with at least two fewer. Each node of a chain hands one
@@ -18,6 +21,9 @@ type search struct {
 	hops  hops
 	done  []bool // no chain leads on from here, and none will
 	via   []int  // the node before; -1: not reached
+
+	top  int // chains from all fuller nodes,
+	next int // and from those as full before this one, are found
 }
 
 // hops is what may be handed over.
@@ -31,33 +37,51 @@ type hops interface {
 
 func newSearch(load []int, tie []float64, gives, takes []bool, h hops) *search {
 	n := len(load)
-	return &search{load: load, tie: tie, gives: gives, takes: takes, depth: n, hops: h, done: make([]bool, n), via: make([]int, n)}
+	s := &search{load: load, tie: tie, gives: gives, takes: takes, depth: n, hops: h, done: make([]bool, n), via: make([]int, n)}
+	s.restart()
+	return s
+}
+
+// restart forgets what is done: a hand-over opened a new way for a node to give.
+func (s *search) restart() {
+	clear(s.done)
+	s.top, s.next = math.MaxInt, len(s.load)
 }
 
 // chain returns the nodes of a shortest chain, from the fullest; nil if none is
-// left. After hand-overs were made it may be called again, as long as they open no
-// new way for a node to give.
+// left. Once the hand-overs are made it may be called again: no node becomes as
+// full as those that are done.
 func (s *search) chain() []int {
 	for {
-		from, least := -1, -1
-		for n := range s.load {
-			if s.done[n] {
+		for ; s.next < len(s.load); s.next++ {
+			n := s.next
+			if s.load[n] != s.top || !s.gives[n] || s.done[n] {
 				continue
 			}
-			if s.gives[n] && (from < 0 || s.load[n] > s.load[from]) {
-				from = n
-			}
-			if s.takes[n] && (least < 0 || s.load[n] < s.load[least]) {
-				least = n
+			if path := s.explore(n); path != nil {
+				return path
 			}
 		}
-		if from < 0 || least < 0 || s.load[from]-s.load[least] < 2 {
+		if !s.lower() {
 			return nil
 		}
-		if path := s.explore(from); path != nil {
-			return path
+	}
+}
+
+// lower goes on with the next fullest nodes. It reports whether any node has two
+// fewer than they.
+func (s *search) lower() bool {
+	top, least := -1, math.MaxInt
+	for n, load := range s.load {
+		if s.gives[n] && !s.done[n] && load < s.top {
+			top = max(top, load)
+		}
+		if s.takes[n] {
+			least = min(least, load)
 		}
 	}
+	s.top, s.next = top, 0
+	return top-2 >= least
 }
 
 // explore searches breadth first and takes the emptiest node of the first layer

@@ -25,9 +25,9 @@ const MaxControllerVoters = 5
 
 // ControllerWant returns the wished members of the controller's group, in order
 // of input: everybody, with 1 voter for one or two members that do not leave, 3
-// for three or four, 5 from five on. Who cannot be a voter does not make the
-// number even: it is the highest odd number that present voters and usable
-// members are enough for.
+// for three or four, 5 from five on; less if present voters and usable members
+// are too few, but always an odd number. It does not sink while more than half of
+// those who would stay are dead or leave.
 //
 // The voters are those who vote already and are usable, then usable ones, then
 // those who vote and are not usable, and last those who leave; within each of
@@ -54,8 +54,12 @@ func ControllerWant(members []ControllerNode, votes func(fsm.Replica) bool) []Wa
 			stay++
 		}
 	}
-	number := odd(min(MaxControllerVoters, max(stay, 1), eligible))
+	number := odd(min(MaxControllerVoters, stay, eligible))
 	best := elect(members, rank, number)
+	if number < present && !mostly(best, rank) {
+		number = odd(present)
+		best = elect(members, rank, number)
+	}
 	in := slices.DeleteFunc(slices.Clone(best), func(i int) bool { return voter[i] })
 	step := 1
 	if present < Voters {
@@ -94,6 +98,17 @@ func standing(m ControllerNode, votes bool) int {
 		return 3
 	}
 	return noVoter
+}
+
+// mostly reports whether more than half of some members are usable and stay.
+func mostly(some, rank []int) bool {
+	fit := 0
+	for _, i := range some {
+		if rank[i] < 2 {
+			fit++
+		}
+	}
+	return fit > len(some)/2
 }
 
 // odd returns the highest odd number up to n, at least 1.

@@ -105,17 +105,12 @@ func (p *planner) soleVoter(i int) int {
 	r := &p.rows[i]
 	rank := func(n int) int {
 		rank := 0
-		if r.reason != "" && !p.alive[n] {
-			rank += 8
-		}
-		if !p.votes(i, n) {
-			rank += 4
-		}
-		if p.unfit(n) > 0 {
-			rank += 2
-		}
-		if n != r.leader {
-			rank++
+		for _, bad := range []bool{
+			r.reason != "" && !p.alive[n], !p.votes(i, n), slices.Contains(r.fresh, n), p.unfit(n) > 0, n != r.leader,
+		} {
+			if rank *= 2; bad {
+				rank++
+			}
 		}
 		return rank
 	}

@@ -38,8 +38,8 @@ type View struct {
 	// Moving are the partitions whose group has not yet become what the table
 	// wishes. They count as if they had arrived.
 	Moving []bool
-	// Rate is the measured events a second of each partition. Nil: unknown, all
-	// alike.
+	// Rate is the measured events a second of each partition, best over a minute
+	// and kept over elections. Nil: unknown, all alike.
 	Rate []float64
 }
 
@@ -65,11 +65,10 @@ const (
 	MaxMoving  = 4 // partitions on the move at once while one is moved for zones or balance
 	MaxLeaving = 8 // the same while one is moved off a live node that leaves
 
-	// Noise is how far off a measured rate may be, either way. Of two nodes the
-	// one gives by rate only if the rest of its rates are above those of the
-	// other by (1+Noise)/(1-Noise), that is 1.5 times; and only if it is above the mean by
-	// Noise itself. So at rest nodes are within about a fifth of the mean, or as
-	// close as whole partitions allow.
+	// Noise is how far off a measured rate may be, either way. A node gives by rate
+	// only if its own is above the mean by Noise, and the rest of it above that of
+	// the node that takes by (1+Noise)/(1-Noise), 1.5 times. At rest the busiest
+	// node of many partitions has about 1.2 to 1.3 times the mean.
 	Noise = 0.2
 	// MinGain is what an exchange by rate lowers the busier node's rate by at
 	// least, in mean partitions: a copy costs more than a smaller gain is worth.
@@ -176,8 +175,8 @@ func newPlanner(v View) *planner {
 	p := &planner{view: v, nodes: slices.Clone(v.Nodes)}
 	slices.SortFunc(p.nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	n := len(p.nodes)
-	p.count, p.rate, p.on = make([]int, n), make([]float64, n), make([][]int, n)
-	p.leads, p.leadRate, p.led = make([]int, n), make([]float64, n), make([][]int, n)
+	p.count, p.rate = make([]int, n), make([]float64, n)
+	p.leads, p.leadRate = make([]int, n), make([]float64, n)
 	p.readNodes()
 	p.readRows()
 	return p
@@ -221,27 +220,58 @@ func (p *planner) readRows() {
 	for i, node := range p.nodes {
 		number[node.ID] = i
 	}
-	rates := p.relative()
+	rates, room := p.relative(), make([]int, 0, (Voters+2)*len(p.view.Table))
 	p.rows = make([]row, len(p.view.Table))
 	for i := range p.view.Table {
 		wish, r := &p.view.Table[i], &p.rows[i]
-		r.set, r.rate, r.leader = make([]int, 0, len(wish.Target)+2), rates[i], -1
+		r.rate, r.leader = rates[i], -1
 		r.fixed = i < len(p.view.Lost) && p.view.Lost[i]
 		if r.moving = !r.fixed && i < len(p.view.Moving) && p.view.Moving[i]; r.moving {
 			p.waiting++
 		}
+		from := len(room)
 		for _, t := range wish.Target {
-			if n, ok := number[t.Replica.Node]; ok {
-				p.add(i, n)
-			} else {
+			n, ok := number[t.Replica.Node]
+			if !ok {
 				r.gone++
+				continue
+			}
+			room = append(room, n)
+			p.count[n]++
+			if t.Replica.Node == wish.Preferred {
+				r.leader = n
+				p.leads[n]++
 			}
 		}
-		if n, ok := number[wish.Preferred]; ok {
-			p.hand(i, n)
-		}
+		r.set = slices.Clip(room[from:])
 	}
 	p.moving = p.waiting
+	p.on, p.led = lists(p.count), lists(p.leads)
+	for i := range p.rows {
+		r := &p.rows[i]
+		for _, n := range r.set {
+			p.rate[n] += r.rate
+			p.on[n] = append(p.on[n], i)
+		}
+		if n := r.leader; n >= 0 {
+			p.leadRate[n] += r.rate
+			p.led[n] = append(p.led[n], i)
+		}
+	}
+}
+
+// lists returns empty lists with room for so many each, and some more.
+func lists(count []int) [][]int {
+	const more = 4
+	sum := 0
+	for _, n := range count {
+		sum += n + more
+	}
+	room, out := make([]int, sum), make([][]int, len(count))
+	for i, n := range count {
+		out[i], room = room[:0:n+more], room[n+more:]
+	}
+	return out
 }
 
 // relative returns the partitions' rates in mean partitions: all 0 if they are
