@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -361,4 +362,73 @@ func TestUnwelcome(t *testing.T) {
 			t.Errorf("%d members", len(members))
 		}
 	})
+}
+
+// TestReassignmentOutlivesTheController kills the controller's leader while it
+// replaces a dead node's replicas, at different moments: the next one completes
+// it, and gives no row two replicas for the one that it lost.
+func TestReassignmentOutlivesTheController(t *testing.T) {
+	kills := 4
+	if os.Getenv("CAIRN_LONG") == "1" {
+		kills = 20
+	}
+	for k := range kills {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimOf(t, 6, 12)
+				defer s.close()
+				h := s.create(8)
+				s.played(h, 8)
+				lead := s.controllerLeader()
+				dead := (lead + 1) % 6
+				deadID := s.nodes[dead].node.ID()
+				held := s.held(deadID)
+				s.crash(dead)
+				s.until("its replicas are wished elsewhere", func() bool {
+					return !wished(s.nodes[lead].node.control.state(), deadID)
+				})
+				time.Sleep(time.Duration(k*977%3000) * time.Millisecond)
+				before := s.nodes[lead].node.control.state()
+				s.crash(lead)
+				time.Sleep(10 * time.Second)
+				s.start(lead) // rows that had replicas on both need one of them back
+				s.whole(3, dead)
+				s.remembered(h, 8)
+				// It was back before its time: nothing of it is replaced, and nothing of
+				// the dead one again.
+				for _, row := range s.live(0).control.state().Partitions() {
+					old, _ := before.Partition(row.ID)
+					if moved := row.Epoch - old.Epoch; held[row.ID] && moved > 2 {
+						t.Errorf("partition %d changed %d times after it was repaired", row.ID, moved)
+					}
+				}
+			})
+		})
+	}
+}
+
+// controllerLeader is the number of the node that leads the controller.
+func (s *sim) controllerLeader() (lead int) {
+	s.t.Helper()
+	s.until("the controller has a leader", func() bool {
+		for i, sn := range s.nodes {
+			if sn.node != nil && sn.node.control.group.Leads() {
+				lead = i
+				return true
+			}
+		}
+		return false
+	})
+	return lead
+}
+
+// held are the partitions that a node has replicas of, by the table.
+func (s *sim) held(id fsm.NodeID) map[fsm.PartitionID]bool {
+	out := map[fsm.PartitionID]bool{}
+	for _, row := range s.live(0).control.state().Partitions() {
+		for _, target := range row.Target {
+			out[row.ID] = out[row.ID] || target.Replica.Node == id
+		}
+	}
+	return out
 }

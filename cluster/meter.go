@@ -25,7 +25,7 @@ type rateMeter struct {
 
 // rateOver is the time over which a rate is smoothed: balance follows trends, not
 // bursts.
-const rateOver = 10 * time.Second
+const rateOver = time.Minute
 
 func (m *rateMeter) read(now time.Time) float64 {
 	m.mu.Lock()

@@ -66,15 +66,15 @@ func (n *Node) placementView(st *controller.State, reports map[fsm.NodeID]heard,
 			CPU:  reports[m.ID].Report.CPU,
 		})
 	}
-	led := leaders(reports)
+	led, rates := leaders(reports), rates(reports)
 	for i, row := range table {
+		v.Rate[i] = rates[row.ID]
 		r, ok := led[row.ID]
 		if !ok {
-			v.Lost[i] = !majority(row, up)
+			v.Lost[i] = !majority(voters(row, reports), up)
 			v.Moving[i] = true // nobody says that it is not
 			continue
 		}
-		v.Rate[i] = r.Rate
 		v.Moving[i] = !sameMembers(r.Members, row.Target)
 	}
 	return v
@@ -94,18 +94,54 @@ func leaders(reports map[fsm.NodeID]heard) map[fsm.PartitionID]replicaReport {
 	return led
 }
 
-// majority reports whether most of a row's voters are on nodes that are up.
-func majority(row controller.Partition, up map[fsm.NodeID]bool) bool {
-	voters, live := 0, 0
-	for _, t := range row.Target {
-		if t.Voter {
-			voters++
-			if up[t.Replica.Node] {
-				live++
+// rates returns the events a second of each partition: every replica applies
+// them all, so the highest account is that of one which was there all the time,
+// whoever led.
+func rates(reports map[fsm.NodeID]heard) map[fsm.PartitionID]float64 {
+	out := map[fsm.PartitionID]float64{}
+	for _, h := range reports {
+		for _, r := range h.Report.Replicas {
+			if h.Age < aliveFor {
+				out[r.Partition] = max(out[r.Partition], r.Rate)
 			}
 		}
 	}
-	return live > voters/2
+	return out
+}
+
+// voters returns the voters of a group without a leader: those of the newest
+// configuration that a member tells of, for the table may wish others already;
+// those that the table wishes if no member tells.
+func voters(row controller.Partition, reports map[fsm.NodeID]heard) []fsm.Replica {
+	var newest replicaReport
+	for _, h := range reports {
+		for _, r := range h.Report.Replicas {
+			if r.Partition == row.ID && h.Age < aliveFor && len(r.Voters) > 0 && r.Config >= newest.Config {
+				newest = r
+			}
+		}
+	}
+	if len(newest.Voters) > 0 {
+		return newest.Voters
+	}
+	var wished []fsm.Replica
+	for _, t := range row.Target {
+		if t.Voter {
+			wished = append(wished, t.Replica)
+		}
+	}
+	return wished
+}
+
+// majority reports whether most voters are on nodes that are up.
+func majority(voters []fsm.Replica, up map[fsm.NodeID]bool) bool {
+	live := 0
+	for _, r := range voters {
+		if up[r.Node] {
+			live++
+		}
+	}
+	return live > len(voters)/2
 }
 
 // renewals are the rows whose replica on some node was reported damaged under

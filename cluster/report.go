@@ -46,6 +46,7 @@ type replicaReport struct {
 	Applied   uint64               `json:"applied"`
 	Rate      float64              `json:"rate"` // commands a second that it applied of late
 	Members   []memberReport       `json:"members,omitempty"`
+	Voters    []fsm.Replica        `json:"voters,omitempty"` // of the configuration here, while no leader is known
 	Snapshot  *controller.Snapshot `json:"snapshot,omitempty"`
 }
 
@@ -195,6 +196,11 @@ func (r *replica) report() replicaReport {
 	if conf, err := r.group.Configuration(); err == nil {
 		self, _ := conf.Has(r.group.Replica())
 		out.Voter, out.Config = self.Voter, conf.Index
+		for _, s := range conf.Servers {
+			if s.Voter && out.Leader.IsZero() {
+				out.Voters = append(out.Voters, s.Replica)
+			}
+		}
 	}
 	if s := r.group.LastSnapshot(); s != nil {
 		out.Snapshot = &controller.Snapshot{

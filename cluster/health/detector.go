@@ -57,7 +57,8 @@ type Detector struct {
 
 // node is what is remembered of one.
 type node struct {
-	heard time.Time // last heartbeat; a silence is counted from here
+	known bool      // whether there was a heartbeat
+	heard time.Time // last heartbeat, or the end of the grace; a silence is counted from here
 	since time.Time // since when it is heard without a silence of SuspectAfter
 	down  bool      // as the log has it
 	flaps int       // how often it went down of late
@@ -85,10 +86,10 @@ func (d *Detector) node(id fsm.NodeID) *node {
 // Heard takes a heartbeat that arrived.
 func (d *Detector) Heard(id fsm.NodeID, now time.Time) {
 	n := d.node(id)
-	if now.Sub(n.heard) >= d.conf.SuspectAfter {
+	if !n.known || now.Sub(n.heard) >= d.conf.SuspectAfter {
 		n.since = now
 	}
-	n.heard = now
+	n.known, n.heard = true, now
 }
 
 // Member is a node as the log has it.
@@ -178,7 +179,7 @@ func (d *Detector) fell(n *node, now time.Time) {
 
 // back reports whether a node that is down has been heard for long enough.
 func (d *Detector) back(n *node, now time.Time) bool {
-	if n.since.IsZero() || now.Sub(n.heard) >= d.conf.SuspectAfter || n.heard.After(now) {
+	if !n.known || n.since.IsZero() || now.Sub(n.heard) >= d.conf.SuspectAfter {
 		return false
 	}
 	need := d.conf.UpAfter

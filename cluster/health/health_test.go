@@ -91,6 +91,17 @@ func TestGrace(t *testing.T) {
 	s.want(t, "6.5s suspects [b]", "10s b down", "10.1s suspects []")
 }
 
+// TestInherited: a node that was down when this leader began, and stays silent, is
+// not up because its grace ends.
+func TestInherited(t *testing.T) {
+	s := newStory("a", "b")
+	s.down["b"] = true
+	s.live(30*time.Second, "a")
+	s.want(t)
+	s.live(4*time.Second, "a", "b")
+	s.want(t, "32.5s b up")
+}
+
 // TestOwnPause: the leader was stopped, not everybody else.
 func TestOwnPause(t *testing.T) {
 	s := newStory("a", "b")
