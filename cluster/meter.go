@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"strconv"
@@ -41,6 +42,44 @@ func (m *rateMeter) read(now time.Time) float64 {
 	m.rate += weight * (present - m.rate)
 	m.at, m.seen = now, events
 	return m.rate
+}
+
+// stallMeter notices when this process does not get to run: its goroutine wants to
+// every stallEvery, and measures how much later it does.
+type stallMeter struct {
+	mu    sync.Mutex
+	worst time.Duration
+}
+
+// stallEvery is small beside the stalls that matter, and large beside what looking
+// costs.
+const stallEvery = 100 * time.Millisecond
+
+func (m *stallMeter) run(ctx context.Context) {
+	timer := time.NewTimer(stallEvery)
+	defer timer.Stop()
+	for {
+		due := time.Now().Add(stallEvery)
+		timer.Reset(stallEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		late := time.Since(due)
+		m.mu.Lock()
+		m.worst = max(m.worst, late)
+		m.mu.Unlock()
+	}
+}
+
+// take returns the longest delay since it was taken last.
+func (m *stallMeter) take() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	worst := m.worst
+	m.worst = 0
+	return worst
 }
 
 // clockFilter keeps the samples of clock offsets of the last minute.

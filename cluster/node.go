@@ -121,6 +121,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	n.goes(n.complete)
 	n.goes(n.reports.send)
 	n.goes(n.watcher.run)
+	n.goes(func() { n.reports.stall.run(n.ctx) })
 	n.goes(n.depart)
 	if n.id.Founding {
 		return n.found(ctx, tell)

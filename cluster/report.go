@@ -26,7 +26,7 @@ type report struct {
 	CPU      float64         `json:"cpu"`   // cores in use since the last report
 	Queue    int             `json:"queue"` // commands waiting
 	Sync     time.Duration   `json:"sync"`  // mean of the log's commits since the last report; 0: none
-	Stall    time.Duration   `json:"stall"` // how late this report is, for want of CPU
+	Stall    time.Duration   `json:"stall"` // the longest time without CPU since the last report
 	Offset   time.Duration   `json:"offset"`
 	Replicas []replicaReport `json:"replicas"`
 	// Damaged are replicas refused at start, by partition.
@@ -84,6 +84,7 @@ type reports struct {
 
 	mu     sync.Mutex
 	heard  map[fsm.NodeID]heard
+	stall  stallMeter
 	clock  clockFilter
 	offset time.Duration // see clockOffset
 	reply  reply         // the last one
@@ -96,18 +97,16 @@ type reports struct {
 func newReports(n *Node) *reports { return &reports{node: n, heard: map[fsm.NodeID]heard{}} }
 
 func (rp *reports) send() {
-	timer := time.NewTimer(reportEvery)
-	defer timer.Stop()
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
 	for round := 0; ; round++ {
-		due := time.Now().Add(reportEvery)
-		timer.Reset(reportEvery)
 		select {
 		case <-rp.node.ctx.Done():
 			return
-		case <-timer.C:
+		case <-tick.C:
 		}
 		own := rp.own()
-		own.Stall = max(0, time.Since(due))
+		own.Stall = rp.stall.take()
 		raw, err := json.Marshal(own)
 		if err != nil {
 			rp.node.conf.Fatal(err)

@@ -24,8 +24,9 @@ type watcher struct {
 	node *Node
 
 	mu       sync.Mutex
-	detector *health.Detector // nil: this node does not lead the controller
-	samples  map[fsm.NodeID]health.Sample
+	detector *health.Detector             // nil: this node does not lead the controller
+	samples  map[fsm.NodeID]health.Sample // the last of each node
+	fresh    []fsm.NodeID                 // whose samples have not been judged
 	offsets  map[fsm.NodeID]time.Duration // of clocks, ahead of this node's
 	slow     map[fsm.NodeID]bool
 	suspects map[fsm.NodeID]bool
@@ -68,7 +69,7 @@ func (w *watcher) look(st *controller.State, now time.Time) (v health.Verdict, n
 		timeout := time.Duration(st.Settings().NodeTimeout) * time.Microsecond
 		w.detector = health.New(health.Default(reportEvery, timeout), now)
 		w.samples, w.offsets = map[fsm.NodeID]health.Sample{}, map[fsm.NodeID]time.Duration{}
-		w.slow, w.suspects = map[fsm.NodeID]bool{}, map[fsm.NodeID]bool{}
+		w.fresh, w.slow, w.suspects = nil, map[fsm.NodeID]bool{}, map[fsm.NodeID]bool{}
 	}
 	var members []health.Member
 	for _, m := range st.Members() {
@@ -84,15 +85,14 @@ func (w *watcher) look(st *controller.State, now time.Time) (v health.Verdict, n
 		}
 	}
 	w.suspects = suspects
-	if len(w.samples) > 0 {
+	if len(w.fresh) > 0 {
 		slow := map[fsm.NodeID]bool{}
-		for _, id := range w.detector.Judge(w.samples, now) {
+		for _, id := range w.detector.Judge(w.samples, w.fresh, now) {
 			if slow[id] = true; !w.slow[id] {
 				w.node.log.Warn("a node has become slow: its leaderships go elsewhere", "member", id, "sample", w.samples[id])
 			}
 		}
-		clear(w.samples)
-		w.slow = slow
+		w.fresh, w.slow = nil, slow
 	}
 	return v, news
 }
@@ -106,6 +106,7 @@ func (w *watcher) heard(r *report, now time.Time) reply {
 	}
 	w.detector.Heard(r.Node, now)
 	w.samples[r.Node] = health.Sample{Sync: r.Sync, Stall: r.Stall}
+	w.fresh = append(w.fresh, r.Node)
 	w.offsets[r.Node] = r.Offset
 	return reply{Node: w.node.id.Node, Clock: fsm.TimeOf(now), Slow: w.slow[r.Node], ClockOff: w.clockOff(r.Node)}
 }

@@ -176,7 +176,9 @@ func TestNeverDownWhileHeard(t *testing.T) {
 func (s *story) judge(span time.Duration, samples map[fsm.NodeID]Sample) (slow []fsm.NodeID) {
 	for end := s.now.Add(span); s.now.Before(end); {
 		s.now = s.now.Add(500 * time.Millisecond)
-		slow = s.d.Judge(samples, s.now)
+		for id := range samples { // they come one by one
+			slow = s.d.Judge(samples, []fsm.NodeID{id}, s.now)
+		}
 	}
 	return slow
 }

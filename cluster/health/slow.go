@@ -13,7 +13,7 @@ type Sample struct {
 	// heartbeat; 0: there was none.
 	Sync time.Duration
 	// Stall is the longest time since then for which the process did not get to
-	// run: it was stopped, or starved of CPU.
+	// run when it should have: it was stopped, or starved of CPU.
 	Stall time.Duration
 }
 
@@ -35,10 +35,10 @@ const (
 	calmMost = 5 * time.Minute
 )
 
-// Judge takes the samples of all nodes that sent a heartbeat since the last call,
-// and returns the nodes that are unfit to lead, in order of id. Nodes without a
-// sample are judged as before.
-func (d *Detector) Judge(samples map[fsm.NodeID]Sample, now time.Time) []fsm.NodeID {
+// Judge returns the nodes that are unfit to lead, in order of id. It takes the
+// last sample of every node, and which of them are new: the others are only what
+// the new ones are compared with.
+func (d *Detector) Judge(samples map[fsm.NodeID]Sample, fresh []fsm.NodeID, now time.Time) []fsm.NodeID {
 	var syncs, stalls []time.Duration
 	for _, s := range samples {
 		if s.Sync > 0 {
@@ -48,7 +48,8 @@ func (d *Detector) Judge(samples map[fsm.NodeID]Sample, now time.Time) []fsm.Nod
 	}
 	syncLimit := max(badSync, badTimes*median(syncs))
 	stallLimit := max(badStall, badTimes*median(stalls))
-	for id, s := range samples {
+	for _, id := range fresh {
+		s := samples[id]
 		d.node(id).judge(s.Sync >= syncLimit || s.Stall >= stallLimit, now)
 	}
 	var slow []fsm.NodeID
