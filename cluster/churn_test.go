@@ -74,7 +74,8 @@ func (c *churn) run() {
 	})
 	defer stop()
 	for i := range c.size.teams {
-		all.Go(func() { c.player(ctx, team(i), c.rng.Uint64()) })
+		seed := c.rng.Uint64()
+		all.Go(func() { c.player(ctx, team(i), seed) })
 	}
 	all.Go(func() { c.observe(ctx) })
 	for end := time.Now().Add(c.size.span); time.Now().Before(end) && !c.t.Failed(); {

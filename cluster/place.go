@@ -24,7 +24,9 @@ func (n *Node) place() {
 		if !n.control.group.Leads() || !st.Founded() || n.stopping.Load() {
 			continue
 		}
-		n.placeOnce(st, time.Now())
+		if !n.watcher.unsure() {
+			n.placeOnce(st, time.Now())
+		}
 		n.farewells(st)
 	}
 }

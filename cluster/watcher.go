@@ -135,6 +135,14 @@ func (w *watcher) unfit() map[fsm.NodeID]bool {
 	return out
 }
 
+// unsure reports whether it is being found out who is there: until a silent node
+// is heard again, or down, nothing is moved.
+func (w *watcher) unsure() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.detector == nil || len(w.suspects) > 0
+}
+
 // state is what this leader thinks of a node now; false if it has no opinion.
 func (w *watcher) state(id fsm.NodeID) (health.State, bool) {
 	w.mu.Lock()

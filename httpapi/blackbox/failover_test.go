@@ -17,7 +17,7 @@ import (
 
 // failovers is how many kills TestFailover does; its long form does longFailovers.
 const (
-	failovers     = 3
+	failovers     = 2
 	longFailovers = 20
 )
 

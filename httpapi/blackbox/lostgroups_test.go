@@ -32,10 +32,8 @@ func TestLostGroupsSlowNobody(t *testing.T) {
 	c := start(t, 5, "--reassign-after", "1h")
 	doc := quiz("lost", 1)
 	teams, tokens := c.open(doc, 160)
-	w := &lostGroups{c: c, hunt: doc.id(), tokens: tokens}
-	w.choose(teams)
-	t.Logf("pausing %s and %s leaves %d teams without a quorum, and %d with one", c.Name(w.paused[0]), c.Name(w.paused[1]), len(w.lost), len(w.kept))
-
+	w := &lostGroups{c: c, hunt: doc.id(), teams: teams, tokens: tokens}
+	w.choose()
 	var ratios []float64
 	for len(ratios) < maxRounds {
 		ratios = append(ratios, w.round(len(ratios)))
@@ -55,6 +53,7 @@ func TestLostGroupsSlowNobody(t *testing.T) {
 type lostGroups struct {
 	c          *cluster
 	hunt       fsm.HuntID
+	teams      []fsm.TeamID
 	tokens     map[fsm.TeamID]string
 	paused     []int
 	alive      []int
@@ -63,14 +62,15 @@ type lostGroups struct {
 
 // choose picks the two nodes whose pause leaves the most teams on the smaller
 // side.
-func (w *lostGroups) choose(teams []fsm.TeamID) {
+func (w *lostGroups) choose() {
 	w.c.t.Helper()
+	w.alive = nil
 	voters := w.voters()
 	best := -1
 	for a := range w.c.Nodes() {
 		for b := range a {
 			var kept, lost []fsm.TeamID
-			for _, team := range teams {
+			for _, team := range w.teams {
 				if v := voters(team); slices.Contains(v, a) && slices.Contains(v, b) {
 					lost = append(lost, team)
 				} else {
@@ -129,6 +129,9 @@ func (w *lostGroups) round(n int) float64 {
 	t := w.c.t
 	t.Helper()
 	before := w.measure(fmt.Sprintf("b%d", n), true)
+	w.c.settle() // the load has moved replicas, perhaps
+	w.choose()
+	t.Logf("pausing %s and %s leaves %d teams without a quorum, and %d with one", w.c.Name(w.paused[0]), w.c.Name(w.paused[1]), len(w.lost), len(w.kept))
 	for _, i := range w.paused {
 		w.c.pause(i)
 	}

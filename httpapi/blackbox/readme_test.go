@@ -116,7 +116,7 @@ func runTour(t *testing.T, dir, script string) string {
 	cmd := exec.CommandContext(ctx, "bash", "-emc", script)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 30 * time.Second
 	out, err := cmd.CombinedOutput()
 	endSession(cmd.Process.Pid)
 	if err != nil {
