@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -64,17 +63,6 @@ func (s *sim) whole(n int, without ...int) {
 		}
 		return true
 	})
-}
-
-// grow adds n nodes and waits for each.
-func (s *sim) grow(n int) {
-	s.t.Helper()
-	for range n {
-		i := len(s.nodes)
-		s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i), data: filepath.Join(s.t.TempDir(), "data")})
-		s.start(i)
-	}
-	s.settle()
 }
 
 func (s *sim) do(what string, f func(ctx context.Context) error) {
