@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -75,7 +76,10 @@ func (a *api) serve(rt *route) http.HandlerFunc {
 			a.logAccess(c, took)
 		}()
 		if err := a.run(c); err != nil {
-			a.finish(c, err)
+			refused := rt.stream && c.w.status == 0
+			if a.finish(c, err); refused {
+				linger(c)
+			}
 		}
 	}
 }
@@ -99,9 +103,23 @@ func (a *api) runStream(c *call) error {
 	err := a.admit(c)
 	if err != nil && c.w.status == 0 {
 		c.w.Header().Set("Connection", "close")
-		rc.SetReadDeadline(time.Now()) // an error leaves the server's own timeout
+		rc.SetReadDeadline(time.Now().Add(lingerFor)) // an error leaves the server's own timeout
 	}
 	return err
+}
+
+const (
+	// lingerFor and lingerBytes bound what is read of a refused stream.
+	lingerFor   = 500 * time.Millisecond
+	lingerBytes = 1 << 20
+)
+
+// linger sends a refusal off and reads on for a moment: closing a connection with
+// unread bytes resets it, and the client would lose the reason.
+func linger(c *call) {
+	if http.NewResponseController(c.w).Flush() == nil {
+		io.CopyN(io.Discard, c.r.Body, lingerBytes) // whatever ends it, the answer is out
+	}
 }
 
 func (a *api) admit(c *call) error {
