@@ -62,31 +62,29 @@ func (n *Node) Drain(ctx context.Context, id fsm.NodeID, on bool) error {
 // left, it stops being a member and its process ends. It refuses, with the
 // reason, what would cost a partition its quorum.
 func (n *Node) Leave(ctx context.Context, id fsm.NodeID) error {
-	v, err := n.View(ctx)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(v.Nodes, func(m NodeView) bool { return m.ID == id })
-	if i < 0 {
-		return fsm.Errorf(fsm.NotFound, "there is no node %s", id)
-	}
-	switch m := v.Nodes[i]; {
-	case m.State == controller.Left:
+	return n.dismiss(ctx, id, func(m NodeView) error {
+		if m.Status == "down" {
+			return fsm.Errorf(fsm.Conflict, "node %s is down: start it, or remove it with force", m.Name)
+		}
 		return nil
-	case m.Status == "down":
-		return fsm.Errorf(fsm.Conflict, "node %s is down: start it, or remove it with force", m.Name)
-	}
-	if err := v.mayGo(id); err != nil {
-		return err
-	}
-	_, err = n.control.propose(ctx, &controller.SetDuty{Now: now(), Node: id, Duty: controller.Leaving})
-	return err
+	})
 }
 
 // Remove begins to replace everything that a dead node held, and then forgets
 // the node. It refuses a node that is alive, and what would cost a partition its
 // quorum: such a partition can only be recovered with loss.
 func (n *Node) Remove(ctx context.Context, id fsm.NodeID) error {
+	return n.dismiss(ctx, id, func(m NodeView) error {
+		if m.Status != "down" {
+			return fsm.Errorf(fsm.Conflict, "node %s is %s: let it leave, or stop it first and wait until it is down", m.Name, m.Status)
+		}
+		return nil
+	})
+}
+
+// dismiss tells a member to leave, unless may or the partitions' quorums object.
+// One that has left already is no error.
+func (n *Node) dismiss(ctx context.Context, id fsm.NodeID, may func(NodeView) error) error {
 	v, err := n.View(ctx)
 	if err != nil {
 		return err
@@ -95,11 +93,11 @@ func (n *Node) Remove(ctx context.Context, id fsm.NodeID) error {
 	if i < 0 {
 		return fsm.Errorf(fsm.NotFound, "there is no node %s", id)
 	}
-	switch m := v.Nodes[i]; {
-	case m.State == controller.Left:
+	if v.Nodes[i].State == controller.Left {
 		return nil
-	case m.Status != "down":
-		return fsm.Errorf(fsm.Conflict, "node %s is %s: let it leave, or stop it first and wait until it is down", m.Name, m.Status)
+	}
+	if err := may(v.Nodes[i]); err != nil {
+		return err
 	}
 	if err := v.mayGo(id); err != nil {
 		return err

@@ -34,16 +34,25 @@ type failover struct {
 	node *Node
 
 	mu      sync.Mutex
+	ready   bool // the node's groups are open; before that there is nothing to look after
 	looking map[fsm.NodeID]bool
 }
 
 func newFailover(n *Node) *failover { return &failover{node: n, looking: map[fsm.NodeID]bool{}} }
 
+// begin is called once the node's groups are open. Connections end before that
+// too: the controller's group dials others while it opens.
+func (f *failover) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ready = true
+}
+
 // hungUp is told that a connection with a node ended.
 func (f *failover) hungUp(id fsm.NodeID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.looking[id] || f.node.ctx.Err() != nil || f.node.control == nil {
+	if !f.ready || f.looking[id] || f.node.ctx.Err() != nil {
 		return
 	}
 	f.looking[id] = true

@@ -114,6 +114,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	if err := n.replicas.openLocal(); err != nil {
 		return err
 	}
+	n.failover.begin()
 	n.goes(func() { n.control.nudgeLoop(n.ctx) })
 	n.goes(n.keep)
 	n.goes(n.reconcile)

@@ -155,24 +155,20 @@ func (w *watcher) state(id fsm.NodeID) (health.State, bool) {
 
 // record commits who is down and who is up again.
 func (w *watcher) record(v health.Verdict) {
-	c := w.node.control
-	for what, cmd := range map[string]controller.Command{
-		"down": &controller.NodeDown{Now: now(), Nodes: v.Down},
-		"up":   &controller.NodeUp{Now: now(), Nodes: v.Up},
-	} {
-		nodes := v.Down
-		if what == "up" {
-			nodes = v.Up
-		}
-		if len(nodes) == 0 {
-			continue
-		}
-		if _, _, err := c.lead(cmd); err != nil {
-			w.node.log.Warn("recording who is "+what+" failed; trying again", "nodes", nodes, "err", err)
-			continue
-		}
-		w.node.log.Warn("the heartbeat checks found nodes "+what, "nodes", nodes)
+	if len(v.Down) > 0 {
+		w.commit("down", v.Down, &controller.NodeDown{Now: now(), Nodes: v.Down})
 	}
+	if len(v.Up) > 0 {
+		w.commit("up", v.Up, &controller.NodeUp{Now: now(), Nodes: v.Up})
+	}
+}
+
+func (w *watcher) commit(what string, nodes []fsm.NodeID, cmd controller.Command) {
+	if _, _, err := w.node.control.lead(cmd); err != nil {
+		w.node.log.Warn("recording who is "+what+" failed; trying again", "nodes", nodes, "err", err)
+		return
+	}
+	w.node.log.Warn("the heartbeat checks found nodes "+what, "nodes", nodes)
 }
 
 // nominate has other nodes stand for election in the groups that a silent node
