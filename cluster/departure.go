@@ -21,8 +21,8 @@ func (n *Node) farewells(st *controller.State) {
 		if m.State == controller.Left || m.Duty != controller.Leaving || held[m.ID] || wished(st, m.ID) {
 			continue
 		}
-		if m.ID == n.id.Node && n.passOn() {
-			continue // the next leader says goodbye
+		if m.ID == n.id.Node {
+			continue // it is wished as a non-voter and hands over; the next leader says goodbye
 		}
 		if _, res, err := n.control.lead(&controller.RemoveMember{Now: now(), Node: m.ID}); err != nil || res.Err != nil {
 			n.log.Warn("marking a node as left failed; trying again", "member", m.Name, "err", err, "refused", res.Err)
@@ -37,29 +37,6 @@ func wished(st *controller.State, id fsm.NodeID) bool {
 	return slices.ContainsFunc(st.Partitions(), func(p controller.Partition) bool {
 		return slices.ContainsFunc(p.Target, func(t controller.TargetReplica) bool { return t.Replica.Node == id })
 	})
-}
-
-// passOn hands the controller over to somebody who stays. False: there is nobody.
-func (n *Node) passOn() bool {
-	g := n.control.group
-	v, err := observe(g, nil, "", time.Now())
-	if err != nil {
-		return true
-	}
-	st := n.control.state()
-	for _, m := range v.Members {
-		member, ok := st.Member(m.Replica.Node)
-		if !ok || member.Duty == controller.Leaving || m.Replica == g.Replica() || !m.Voter || !m.CaughtUp {
-			continue
-		}
-		if n.mayTransfer(g.ID(), m.Replica.Node) {
-			if err := g.TransferTo(m.Replica); err != nil {
-				n.log.Warn("handing the controller over failed; trying again", "err", err)
-			}
-		}
-		return true
-	}
-	return len(v.Members) > 1 // a voter may be on its way
 }
 
 // holders returns the nodes that have replicas by anybody's account: their own,

@@ -249,6 +249,11 @@ func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 		if l == nil {
 			return nil, syscall.ECONNREFUSED
 		}
+		select {
+		case <-l.done: // before there is room in its backlog
+			return nil, syscall.ECONNREFUSED
+		default:
+		}
 		near, far := net.Pipe()
 		select {
 		case l.in <- far:
