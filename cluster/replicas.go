@@ -99,7 +99,7 @@ func newReplicas(n *Node) (*replicas, error) {
 		return nil, err
 	}
 	return &replicas{
-		node: n, pacer: group.NewPacer(group.LeastInFlight), sends: make(chan struct{}, maxSends), used: u,
+		node: n, pacer: group.NewPacer(), sends: make(chan struct{}, maxSends), used: u,
 		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
 	}, nil
 }

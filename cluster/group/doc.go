@@ -5,7 +5,7 @@
 //	       |                        |
 //	    [Queue]                [Transport] <--- link (one connection a node pair,
 //	       | one entry in flight    |                shared by all groups)
-//	    [Pacer] (node-wide)         |
+//	    [Pacer] (waves, node-wide)  |
 //	       v                        v
 //	                   raft.Raft
 //	       |                        |

@@ -5,67 +5,60 @@ import (
 	"time"
 )
 
-// Pacer limits how many entries of this node's groups are on their way at once.
-// An entry costs about 100 us of CPU on every replica whatever is in it, a
-// submission in it a few: so under load fewer, larger entries win, while a lone
-// request finds a free slot and never waits.
+// Pacer makes the entries of this node's groups leave in waves. An entry alone
+// costs every replica a write to its disk and a packet each way; entries that
+// leave together share them, because the journal syncs and the links send once
+// for all that waits. And while a wave is away the queues grow, so the next
+// one's entries are larger. A lone request finds no wave before it and never
+// waits.
 //
-// The limit adapts. While entries take hardly longer than the fastest of late,
-// what they wait for is distance, and one more on its way is free: the limit
-// rises. When they take much longer they wait for each other, for the disk or
-// the CPU: the limit falls, to LeastInFlight. (Measured on two cores with
-// everything on loopback 3 beats 2 by a tenth at 64 clients, and 1 by a third; 4 is no better.)
+// How many waves may be on their way at once adapts. While entries take hardly
+// longer than the fastest of late, what they wait for is distance, and one more
+// wave is free: the limit rises. When they take much longer they wait for each
+// other, for the disk or the CPU: the limit falls, to one. (Measured on two
+// cores with everything on loopback, against a limit of three single entries: a
+// third more submissions a second at 64 clients, a seventh more at 512.)
 //
-// A slot comes back when its entry is done, or after hold: a group that has lost
-// its quorum keeps its one late entry outside the pool and stalls nobody.
+// An entry belongs to its wave until it is done, or for hold: a group that has
+// lost its quorum leaves its one late entry behind and stalls nobody.
 type Pacer struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	least int
-	limit int
-	busy  int
-	queue []chan struct{} // first come, first served
+	limit int          // waves
+	waves int          // on their way
+	queue []chan *wave // who waits for the next one
 
 	fastest, before time.Duration // fastest entry of this window and of the last one
 	window          time.Time     // when this window began
 	quick, slow     int           // entries judged since the limit was last set
 }
 
+// wave is a set of entries that left together.
+type wave struct{ left int } // of them still on their way
+
 const (
-	// LeastInFlight is the lowest limit of a node's pacer: while two entries wait
-	// for disks, another uses the CPU.
-	LeastInFlight = 3
-	// hold is the longest that an entry keeps its slot.
+	// hold is the longest that an entry keeps its wave from being over.
 	hold = 20 * time.Millisecond
-	// maxInFlight bounds the limit.
-	maxInFlight = 8
+	// maxWaves bounds the limit.
+	maxWaves = 8
 	// fastestFor is how long the fastest entry is remembered, at least.
 	fastestFor = 10 * time.Second
 	// judgeAfter is the number of entries after which the limit may move.
 	judgeAfter = 64
 )
 
-// NewPacer returns a pacer that begins with its lowest limit.
-func NewPacer(least int) *Pacer { return &Pacer{now: time.Now, least: least, limit: least} }
+// NewPacer returns a pacer that begins with one wave at a time.
+func NewPacer() *Pacer { return &Pacer{now: time.Now, limit: 1} }
 
-// Acquire waits for a slot and returns the function that gives it back; calling
-// it again does nothing. done says whether the entry was committed: only then
-// its time tells anything.
+// Acquire waits for the next wave and returns the function that ends this
+// entry's part in it; calling it again does nothing. done says whether the entry
+// was committed: only then its time tells anything.
 func (p *Pacer) Acquire() (release func(done bool)) {
-	p.mu.Lock()
-	if p.busy < p.limit {
-		p.busy++
-		p.mu.Unlock()
-	} else {
-		turn := make(chan struct{})
-		p.queue = append(p.queue, turn)
-		p.mu.Unlock()
-		<-turn // every slot comes back after hold, so this ends
-	}
+	w := p.join()
 	start := p.now()
 	var once sync.Once
-	give := func(done bool) { once.Do(func() { p.release(done, p.now().Sub(start)) }) }
+	give := func(done bool) { once.Do(func() { p.release(w, done, p.now().Sub(start)) }) }
 	late := time.AfterFunc(hold, func() { give(false) })
 	return func(done bool) {
 		late.Stop()
@@ -73,18 +66,37 @@ func (p *Pacer) Acquire() (release func(done bool)) {
 	}
 }
 
-func (p *Pacer) release(done bool, took time.Duration) {
+func (p *Pacer) join() *wave {
+	p.mu.Lock()
+	if p.waves < p.limit {
+		p.waves++
+		p.mu.Unlock()
+		return &wave{left: 1}
+	}
+	turn := make(chan *wave, 1)
+	p.queue = append(p.queue, turn)
+	p.mu.Unlock()
+	return <-turn // every wave is over after hold, so this ends
+}
+
+func (p *Pacer) release(w *wave, done bool, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.busy--
 	if done {
 		p.judge(took)
 	}
-	for p.busy < p.limit && len(p.queue) > 0 {
-		close(p.queue[0])
-		p.queue = p.queue[1:]
-		p.busy++
+	if w.left--; w.left == 0 {
+		p.waves--
 	}
+	if p.waves >= p.limit || len(p.queue) == 0 {
+		return
+	}
+	next := &wave{left: len(p.queue)}
+	p.waves++
+	for _, turn := range p.queue {
+		turn <- next
+	}
+	p.queue = p.queue[:0]
 }
 
 // judge takes an entry's time into account: "much longer" is half as long again as the fastest.
@@ -107,14 +119,14 @@ func (p *Pacer) judge(took time.Duration) {
 	}
 	switch {
 	case p.quick > 3*p.slow:
-		p.limit = min(p.limit+1, maxInFlight)
+		p.limit = min(p.limit+1, maxWaves)
 	case p.slow > p.quick:
-		p.limit = max(p.limit-1, p.least)
+		p.limit = max(p.limit-1, 1)
 	}
 	p.quick, p.slow = 0, 0
 }
 
-// Limit is the present number of slots.
+// Limit is how many waves may be on their way at present.
 func (p *Pacer) Limit() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -111,7 +111,7 @@ func submit(key string) *partition.Submit {
 // entry, in order, and everybody gets the answer to their own.
 func TestQueueBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		before := s.g.count()
@@ -135,7 +135,7 @@ func TestQueueBatches(t *testing.T) {
 // nothing, and a leader that was cut off answers none of them.
 func TestReadsShareABarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		last := s.all[0].group.Last()
@@ -166,7 +166,7 @@ func TestReadsShareABarrier(t *testing.T) {
 // not fit is refused at once, what waited past its deadline was never proposed.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		s.joined(t)
 		s.w.isolate("n0", true)
@@ -204,7 +204,7 @@ func TestQueueIsBounded(t *testing.T) {
 // behind it go on.
 func TestTooLargeCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newQueued(t, NewPacer(1))
+		s := newQueued(t, NewPacer())
 		defer s.close(t)
 		big := submit("k")
 		big.Answer = strings.Repeat("x", partition.MaxEntry)
@@ -217,38 +217,47 @@ func TestTooLargeCommand(t *testing.T) {
 	})
 }
 
-// TestPacer: slots are given in order of asking, and one that is held too long
-// comes back by itself so that a stuck group stalls nobody.
+// TestPacer: who comes while a wave is away leaves with the next one, all
+// together once the last of it is done, and an entry that takes too long is left
+// behind so that a stuck group stalls nobody.
 func TestPacer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(1)
-		release := p.Acquire()
-		order := make(chan int, 3)
-		for i := range 3 {
-			go func() {
-				give := p.Acquire()
-				order <- i
-				give(true)
-			}()
-			synctest.Wait()
-		}
+		p := NewPacer()
+		stuck := p.Acquire()
 		start := time.Now()
-		for want := range 3 {
-			if got := <-order; got != want {
-				t.Errorf("turn %d went to %d", want, got)
-			}
+		wave := make(chan func(bool), 3)
+		for range 3 {
+			go func() { wave <- p.Acquire() }()
+		}
+		synctest.Wait()
+		if len(wave) > 0 {
+			t.Error("an entry left before the one before it was done")
+		}
+		var second []func(bool)
+		for range 3 {
+			second = append(second, <-wave)
 		}
 		if took := time.Since(start); took != hold {
-			t.Errorf("a slot that was never given back came back after %v, want %v", took, hold)
+			t.Errorf("an entry that was never done held the others up for %v, want %v", took, hold)
 		}
-		release(true) // late: must not make a second slot
-		release = p.Acquire()
+		last := acquired(p)
+		stuck(true) // late: must not end a wave that is not its own
+		second[0](true)
+		second[0](true) // twice: must not end another's part
+		second[1](true)
+		synctest.Wait()
 		select {
-		case <-acquired(p):
-			t.Error("a slot given back twice counts twice")
-		case <-time.After(hold / 2):
+		case <-last:
+			t.Error("the next wave left before the last one was over")
+		default:
 		}
-		release(true)
+		second[2](true)
+		synctest.Wait()
+		select {
+		case <-last:
+		default:
+			t.Error("the next wave did not leave when the last one was over")
+		}
 		time.Sleep(time.Second)
 	})
 }
@@ -266,26 +275,28 @@ func acquired(p *Pacer) <-chan struct{} {
 // wait for each other lower it.
 func TestPacerAdapts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPacer(1)
-		load := func(took func(busy int) time.Duration) {
+		p := NewPacer()
+		load := func(took func(waves int) time.Duration) {
 			var all sync.WaitGroup
-			for range 2000 {
+			for range 5 {
 				all.Go(func() {
-					release := p.Acquire()
-					p.mu.Lock()
-					busy := p.busy
-					p.mu.Unlock()
-					time.Sleep(took(busy))
-					release(true)
+					for range 2000 {
+						release := p.Acquire()
+						p.mu.Lock()
+						waves := p.waves
+						p.mu.Unlock()
+						time.Sleep(took(waves))
+						release(true)
+					}
 				})
 			}
 			all.Wait()
 		}
 		load(func(int) time.Duration { return 3 * time.Millisecond })
-		if p.Limit() != maxInFlight {
-			t.Errorf("with a distant disk the limit is %d, want %d", p.Limit(), maxInFlight)
+		if p.Limit() != maxWaves {
+			t.Errorf("with a distant disk the limit is %d, want %d", p.Limit(), maxWaves)
 		}
-		load(func(busy int) time.Duration { return time.Duration(busy) * 3 * time.Millisecond / 2 })
+		load(func(waves int) time.Duration { return time.Duration(waves) * 3 * time.Millisecond / 2 })
 		if p.Limit() > 2 {
 			t.Errorf("with one disk for all the limit is %d, want at most 2", p.Limit())
 		}
