@@ -221,6 +221,9 @@ func (l *Logs) adopt(r *replay) error {
 			l.dir.opts.Logger.Error("damage found", "group", group, "error", err)
 			continue
 		}
+		if was.state.replica == info.was && info.was != "" { // see Rename; the checkpoint writes it down
+			was.state.replica = info.Replica
+		}
 		if was.state.replica != info.Replica {
 			return damagedf("file "+registerFile, "group %d is of replica %s there, and of %s in %s",
 				group, info.Replica, was.state.replica, logsDir)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -80,7 +81,7 @@ func (d *Dir) openLogs() (*Logs, error) {
 	if err := l.load(path); err != nil {
 		return nil, err
 	}
-	return l, nil
+	return l, l.finishRenames()
 }
 
 // readyLogs returns the register and makes sure that there is a journal to it.
@@ -223,6 +224,53 @@ func (l *Logs) Quarantine(group uint32) error {
 	info.Quarantined = true
 	l.dir.opts.Logger.Warn("replica quarantined", "group", group, "replica", info.Replica)
 	return l.remove(group, l.register.with(info))
+}
+
+// Rename gives a group's log, with all that is in it, to a replica of another
+// name. The old one must have stopped, and is not to be used again. It lasts from
+// the register on, whatever the log says yet.
+func (l *Logs) Rename(group uint32, from, to string) error {
+	if err := checkReplica(to); err != nil {
+		return err
+	}
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	g := l.group(group)
+	if info, ok := l.register[group]; !ok || info.Replica != from || info.Quarantined || g == nil || g.damage != nil {
+		return fmt.Errorf("store: no sound log of group %d and replica %s here: %w", group, from, fs.ErrNotExist)
+	}
+	if err := l.setRegister(l.register.with(GroupInfo{Group: group, Replica: to, was: from})); err != nil {
+		return err
+	}
+	err := l.commit(&request{apply: func(t *txn) error {
+		c, err := t.edit(g)
+		if err != nil {
+			return err
+		}
+		c.state.replica = to
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	return l.setRegister(l.register.with(GroupInfo{Group: group, Replica: to}))
+}
+
+// finishRenames forgets the old names: the checkpoint that load wrote has the
+// new ones.
+func (l *Logs) finishRenames() error {
+	l.admin.Lock()
+	defer l.admin.Unlock()
+	done := l.register
+	for _, info := range l.register {
+		if info.was != "" {
+			done = done.with(GroupInfo{Group: info.Group, Replica: info.Replica})
+		}
+	}
+	if len(done) == 0 || maps.Equal(done, l.register) {
+		return nil
+	}
+	return l.setRegister(done)
 }
 
 // remove writes the register first: a crash then leaves data that nobody claims,

@@ -40,7 +40,7 @@ func TestRegister(t *testing.T) {
 	must(t, d.Close())
 
 	d, l = openLogs(t, path)
-	if got := fmt.Sprint(l.Groups()); got != "[{7 node.7 false <nil>} {2147483648 node.2147483648 false <nil>}]" {
+	if got := fmt.Sprint(l.Groups()); got != "[{7 node.7 false <nil> } {2147483648 node.2147483648 false <nil> }]" {
 		t.Fatalf("the register says %s", got)
 	}
 	g, err := l.Open(1<<31, "node.2147483648")
@@ -114,8 +114,53 @@ func TestQuarantine(t *testing.T) {
 	}
 	_, err = l.Create(1, "node.2")
 	must(t, err)
-	if got := fmt.Sprint(l.Groups()); got != "[{1 node.2 false <nil>}]" {
+	if got := fmt.Sprint(l.Groups()); got != "[{1 node.2 false <nil> }]" {
 		t.Fatalf("the register says %s", got)
+	}
+}
+
+// TestRename: a log changes its owner's name and nothing else, and a crash at any
+// point of it leaves the old name or the new one, with the same log.
+func TestRename(t *testing.T) {
+	path := ramDir(t)
+	d, l := openLogs(t, path)
+	g, err := l.Create(1, "node.1")
+	must(t, err)
+	must(t, g.StoreLogs(logEntries(1, 20, 1)))
+	must(t, g.SetUint64([]byte("CurrentTerm"), 7))
+	if err := l.Rename(1, "node.2", "node.9"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a log was taken from whom it is not: %v", err)
+	}
+	want := func(name, old string) {
+		t.Helper()
+		if _, err := l.Open(1, old); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("the log is open to its old name: %v", err)
+		}
+		g, err := l.Open(1, name)
+		must(t, err)
+		wantLog(t, g, 1, 20)
+		if term, err := g.GetUint64([]byte("CurrentTerm")); err != nil || term != 7 || g.Replica() != name {
+			t.Fatalf("%s is at term %d: %v", g.Replica(), term, err)
+		}
+		if raw, err := d.readRegister(); err != nil || raw[1] != (GroupInfo{Group: 1, Replica: name}) {
+			t.Fatalf("the register has %+v, %v", raw[1], err)
+		}
+	}
+	must(t, l.Rename(1, "node.1", "node.2"))
+	want("node.2", "node.1")
+	must(t, d.Close())
+	d, l = openLogs(t, path)
+	want("node.2", "node.1")
+
+	// A crash between the register and the log, and one between the log and the
+	// register.
+	for _, was := range []string{"node.2", "node.3"} {
+		must(t, d.writeRegister(register{1: {Group: 1, Replica: "node.3", was: was}}))
+		for range 2 {
+			must(t, d.Close())
+			d, l = openLogs(t, path)
+			want("node.3", "node.2")
+		}
 	}
 }
 
@@ -133,7 +178,7 @@ func TestCrashWithinCreateAndDrop(t *testing.T) {
 	must(t, d.Close())
 
 	_, l = openLogs(t, path)
-	if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil>} {2 node.1 true <nil>}]" {
+	if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil> } {2 node.1 true <nil> }]" {
 		t.Fatalf("the register says %s", got)
 	}
 	if len(l.live) != 1 {
@@ -159,24 +204,24 @@ func TestLostLogs(t *testing.T) {
 		damage func(t *testing.T, path string)
 		lost   string
 	}{
-		{"no log", func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Join(path, logsDir))) }, "[{1 node.1 true <nil>}]"},
+		{"no log", func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Join(path, logsDir))) }, "[{1 node.1 true <nil> }]"},
 		{"no register", func(t *testing.T, path string) { must(t, os.Remove(filepath.Join(path, registerFile))) }, "[]"},
 		{"no list of segments", func(t *testing.T, path string) {
 			must(t, os.Remove(filepath.Join(path, logsDir, segmentsFile)))
-		}, "[{1 node.1 true <nil>}]"},
+		}, "[{1 node.1 true <nil> }]"},
 		{"an empty list of segments", func(t *testing.T, path string) {
 			must(t, writeSealed(filepath.Join(path, logsDir, segmentsFile), nil))
-		}, "[{1 node.1 true <nil>}]"},
+		}, "[{1 node.1 true <nil> }]"},
 		{"a list of segments that is none", func(t *testing.T, path string) {
 			must(t, os.WriteFile(filepath.Join(path, logsDir, segmentsFile), []byte("1 512\n"), 0o600))
-		}, "[{1 node.1 true <nil>}]"},
+		}, "[{1 node.1 true <nil> }]"},
 		{"an empty log", func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Join(path, logsDir)))
 			must(t, os.Mkdir(filepath.Join(path, logsDir), 0o700))
-		}, "[{1 node.1 true <nil>}]"},
+		}, "[{1 node.1 true <nil> }]"},
 		{"an old register", func(t *testing.T, path string) {
 			must(t, writeSealed(filepath.Join(path, registerFile), register{1: {Group: 1, Replica: "node.0"}}.encode()))
-		}, "[{1 node.0 true <nil>}]"},
+		}, "[{1 node.0 true <nil> }]"},
 		{"a register that is none", func(t *testing.T, path string) {
 			must(t, os.WriteFile(filepath.Join(path, registerFile), []byte("1 node.1 live\n"), 0o600))
 		}, "[]"},
@@ -343,7 +388,7 @@ func TestOneGroupDamaged(t *testing.T) {
 			must(t, err)
 			must(t, d.Close())
 			_, l = openLogs(t, path)
-			if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil>} {1 node.2 false <nil>}]" {
+			if got := fmt.Sprint(l.Groups()); got != "[{0 node.1 false <nil> } {1 node.2 false <nil> }]" {
 				t.Fatalf("the register says %s", got)
 			}
 			healthy, err = l.Open(0, "node.1")

@@ -20,6 +20,8 @@ type GroupInfo struct {
 	Quarantined bool
 	// Err is what was found wrong when the log was opened (ErrDamaged), or nil.
 	Err error
+	// was is the replica's name before a Rename that may not have reached the log.
+	was string
 }
 
 // maxReplicas is how many replicas a node can have.
@@ -60,13 +62,16 @@ func (r register) without(group uint32) register {
 	return r
 }
 
-// encode writes a line "group replica live|quarantined" for each, by group.
+// encode writes a line "group replica live|quarantined|was NAME" for each, by
+// group.
 func (r register) encode() []byte {
 	var b bytes.Buffer
 	for _, g := range r.sorted() {
 		status := "live"
 		if g.Quarantined {
 			status = "quarantined"
+		} else if g.was != "" {
+			status = "was " + g.was
 		}
 		fmt.Fprintln(&b, g.Group, g.Replica, status)
 	}
@@ -78,7 +83,8 @@ func decodeRegister(b []byte) (register, error) {
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	for lines.Scan() {
 		field := strings.Split(lines.Text(), " ")
-		if len(field) != 3 || (field[2] != "live" && field[2] != "quarantined") {
+		renamed := len(field) == 4 && field[2] == "was" && checkReplica(field[3]) == nil
+		if !renamed && (len(field) != 3 || (field[2] != "live" && field[2] != "quarantined")) {
 			return nil, fmt.Errorf("the register has a line %q", lines.Text())
 		}
 		group, err := strconv.ParseUint(field[0], 10, 32)
@@ -88,7 +94,11 @@ func decodeRegister(b []byte) (register, error) {
 		if err := checkReplica(field[1]); err != nil {
 			return nil, err
 		}
-		r[uint32(group)] = GroupInfo{Group: uint32(group), Replica: field[1], Quarantined: field[2] == "quarantined"}
+		info := GroupInfo{Group: uint32(group), Replica: field[1], Quarantined: field[2] == "quarantined"}
+		if renamed {
+			info.was = field[3]
+		}
+		r[uint32(group)] = info
 	}
 	return r, lines.Err()
 }

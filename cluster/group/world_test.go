@@ -184,9 +184,14 @@ type member struct {
 // start opens a replica with the given storage.
 func (w *world) start(t *testing.T, m *member) {
 	t.Helper()
+	w.startAs(t, m, fsm.Replica{Node: m.node, Incarnation: 1})
+}
+
+func (w *world) startAs(t *testing.T, m *member, name fsm.Replica) {
+	t.Helper()
 	var err error
 	m.group, err = Open(Config{
-		ID: 1, Name: "g", Replica: fsm.Replica{Node: m.node, Incarnation: 1}, Machine: m.sums,
+		ID: 1, Name: "g", Replica: name, Machine: m.sums,
 		Logs: m.logs, Stable: m.logs, Snapshots: m.snaps, Link: &end{w, m.node}, Unsent: errUnsent,
 		Logger: discard, Fatal: func(err error) { t.Errorf("fatal: %v", err) },
 	})

@@ -95,7 +95,13 @@ func (s *State) checkTarget(p *Partition) error {
 		if i > 0 && p.Target[i-1].Replica.Node >= r.Replica.Node {
 			return broken(4, "the target of partition %d is out of order", p.ID)
 		}
+		if p.GivenUp(r.Replica) {
+			return broken(12, "partition %d wishes %s, which was given up", p.ID, r.Replica)
+		}
 		leads = leads || r.Voter && r.Replica.Node == p.Preferred
+	}
+	if p.Base >= s.nextReplica || p.Adopt.Incarnation >= max(p.Base, 1) || (p.Base == 0) != p.Adopt.IsZero() {
+		return broken(12, "partition %d begins with %d out of %s", p.ID, p.Base, p.Adopt)
 	}
 	if n := len(p.Target); !leads || n < 1 || n > MaxReplicas {
 		return broken(4, "partition %d has %d replicas and prefers %s", p.ID, n, p.Preferred)

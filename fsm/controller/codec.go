@@ -180,6 +180,8 @@ func (p *Partition) fields(c *codec) {
 	list(c, &p.Target, (*codec).targetReplica)
 	c.node(&p.Preferred)
 	c.bool(&p.Founded)
+	c.uint64(&p.Base)
+	c.replica(&p.Adopt)
 }
 
 func (h *Hunt) fields(c *codec) {

@@ -135,6 +135,22 @@ type Wish struct {
 	Voter bool
 }
 
+// Recover gives up what partitions without a majority may have acknowledged
+// beyond one survivor's log: all of them or none. Each gets a new history, whose
+// only replica for now is a new incarnation on the survivor's node that takes
+// over the survivor's data; all replicas of before are given up, for ever. Epoch
+// is the one it was planned from (Conflict if it moved). The survivor is a
+// replica on a present member and not given up already (Invalid), and the
+// partition is founded (Conflict).
+type Recover struct{ Partitions []Recovery }
+
+// Recovery is one partition's part of Recover.
+type Recovery struct {
+	Partition fsm.PartitionID
+	Epoch     uint64
+	Survivor  fsm.Replica
+}
+
 // MarkFounded records that the founder bootstrapped a partition's group, so
 // that nobody ever does again. It raises the epoch of those it changes.
 type MarkFounded struct{ Partitions []fsm.PartitionID }

@@ -32,6 +32,7 @@ const (
 	kindSetFeatureLevel
 	kindNodeUp
 	kindSetDuty
+	kindRecover
 	kindEnd
 )
 
@@ -56,6 +57,7 @@ var blank = [kindEnd]func() Command{
 	kindSetFeatureLevel:   func() Command { return new(SetFeatureLevel) },
 	kindNodeUp:            func() Command { return new(NodeUp) },
 	kindSetDuty:           func() Command { return new(SetDuty) },
+	kindRecover:           func() Command { return new(Recover) },
 }
 
 // Encode returns the log entry of a command: a version byte, a kind byte and
@@ -109,6 +111,7 @@ func (*RegisterSnapshots) kind() kind { return kindRegisterSnapshots }
 func (*SetFeatureLevel) kind() kind   { return kindSetFeatureLevel }
 func (*NodeUp) kind() kind            { return kindNodeUp }
 func (*SetDuty) kind() kind           { return kindSetDuty }
+func (*Recover) kind() kind           { return kindRecover }
 
 func (f *Found) fields(c *codec) {
 	c.string(&f.Cluster)
@@ -163,6 +166,14 @@ func (t *TargetChange) fields(c *codec) {
 	list(c, &t.Target, (*codec).wish)
 	c.node(&t.Preferred)
 	c.nodes(&t.Renew)
+}
+
+func (r *Recover) fields(c *codec) {
+	list(c, &r.Partitions, func(c *codec, r *Recovery) {
+		c.partition(&r.Partition)
+		c.uint64(&r.Epoch)
+		c.replica(&r.Survivor)
+	})
 }
 
 func (m *MarkFounded) fields(c *codec) { c.partitions(&m.Partitions) }

@@ -81,6 +81,22 @@ func (r *random) change(s *State) TargetChange {
 	return c
 }
 
+// recovery names survivors of the targets, for the most part.
+func (r *random) recovery(s *State) *Recover {
+	c := &Recover{}
+	for range r.n(3) {
+		v := Recovery{Partition: r.partition(), Epoch: 1, Survivor: fsm.Replica{Node: r.node(), Incarnation: uint64(r.n(40))}}
+		if p, ok := s.Partition(v.Partition); ok && r.often(5) {
+			v.Epoch = p.Epoch
+			if r.often(4) {
+				v.Survivor = p.Target[r.n(len(p.Target))].Replica
+			}
+		}
+		c.Partitions = append(c.Partitions, v)
+	}
+	return c
+}
+
 func (r *random) snapshot() Snapshot {
 	return Snapshot{
 		Partition: r.partition(), Replica: fsm.Replica{Node: r.node(), Incarnation: uint64(r.n(9) + 1)},
@@ -155,7 +171,7 @@ func (r *random) command(s *State) Command {
 	case 14:
 		return &DeleteHunt{Now: r.now, Hunt: r.hunt(), Incarnation: fsm.Incarnation(r.n(12))}
 	case 15:
-		return r.rare()
+		return r.rare(s)
 	case 16:
 		return &CreateToken{Now: r.now, Token: r.token()}
 	default:
@@ -163,8 +179,10 @@ func (r *random) command(s *State) Command {
 	}
 }
 
-func (r *random) rare() Command {
-	switch r.n(5) {
+func (r *random) rare(s *State) Command {
+	switch r.n(7) {
+	case 5, 6:
+		return r.recovery(s)
 	case 0:
 		return randomFound(r.now)
 	case 1:

@@ -45,6 +45,7 @@ func goldenCommands() []Command {
 		&SetFeatureLevel{1},
 		&NodeUp{now, []fsm.NodeID{"01NODE"}},
 		&SetDuty{now, "01NODE", Leaving},
+		&Recover{[]Recovery{{7, 3, fsm.Replica{Node: "01NODE", Incarnation: 5}}}},
 	}
 }
 
@@ -155,7 +156,8 @@ func goldenState(t testing.TB) *State {
 		&CreateHunt{3, "gone", hash, "draft"},
 		&CreateHunt{3, "here", hash, "open"},
 		&DeleteHunt{4, "gone", 0},
-		&RegisterSnapshots{[]Snapshot{{0, fsm.Replica{Node: "n1", Incarnation: 7}, 10, 1, 11, 5}}},
+		&Recover{[]Recovery{{0, 3, fsm.Replica{Node: "n1", Incarnation: 7}}}},
+		&RegisterSnapshots{[]Snapshot{{0, fsm.Replica{Node: "n1", Incarnation: 8}, 10, 1, 11, 5}}},
 	} {
 		if res := apply(t, m, c); !res.Changed {
 			t.Fatalf("%T: %s", c, describe(res))

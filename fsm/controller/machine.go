@@ -89,6 +89,8 @@ func (t *tx) apply(c Command) Result {
 		return t.setDuty(c)
 	case *SetTargets:
 		return t.setTargets(c)
+	case *Recover:
+		return t.recover(c)
 	case *MarkFounded:
 		return t.markFounded(c)
 	case *PutChunk:

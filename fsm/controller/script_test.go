@@ -248,6 +248,19 @@ func (s *script) command(l line) Command {
 	case "duty":
 		duties := map[string]Duty{"serving": Serving, "draining": Draining, "leaving": Leaving, "idle": 9}
 		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}
+	case "recover": // PARTITION@EPOCH NODE.INCARNATION, and so on
+		c := &Recover{}
+		for i := 0; i+1 < len(l.words); i += 2 {
+			p, epoch, _ := strings.Cut(l.word(i), "@")
+			pn, _ := strconv.Atoi(p)
+			en, _ := strconv.ParseUint(epoch, 10, 64)
+			survivor, err := fsm.ParseReplica(l.word(i + 1))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			c.Partitions = append(c.Partitions, Recovery{fsm.PartitionID(pn), en, survivor})
+		}
+		return c
 	case "founded":
 		c := &MarkFounded{}
 		for _, w := range l.words {

@@ -66,6 +66,9 @@ func describeRow(p Partition) string {
 	if p.Founded {
 		s += " founded"
 	}
+	if p.Base > 0 {
+		s += fmt.Sprintf(" since %d of %s", p.Base, p.Adopt)
+	}
 	for _, r := range p.Target {
 		s += " " + r.Replica.String()
 		if !r.Voter {

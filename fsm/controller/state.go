@@ -69,7 +69,25 @@ type Partition struct {
 	Target    []TargetReplica // in order of node
 	Preferred fsm.NodeID
 	Founded   bool
+	// Base and Adopt are of the last recovery with loss, see Recover. Replicas of
+	// an incarnation below Base belong to a history that was given up: they never
+	// speak for the partition again. The first of the new one is Base on Adopt's
+	// node, and takes over what Adopt has.
+	Base  uint64
+	Adopt fsm.Replica
 }
+
+// Adopter is the replica that takes over Adopt's data; zero if there was no
+// recovery.
+func (p *Partition) Adopter() fsm.Replica {
+	if p.Base == 0 {
+		return fsm.Replica{}
+	}
+	return fsm.Replica{Node: p.Adopt.Node, Incarnation: p.Base}
+}
+
+// GivenUp reports whether a replica belongs to a history that was given up.
+func (p *Partition) GivenUp(r fsm.Replica) bool { return r.Incarnation < p.Base }
 
 // TargetReplica is a wished replica.
 type TargetReplica struct {

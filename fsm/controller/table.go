@@ -92,6 +92,40 @@ func (t *tx) validTarget(ch *TargetChange) *fsm.Error {
 	return nil
 }
 
+func (t *tx) recover(c *Recover) Result {
+	if len(c.Partitions) == 0 {
+		return reject(fsm.Invalid, "the command recovers no partition")
+	}
+	rows := slices.Clone(t.partitions)
+	for i := range c.Partitions {
+		r := &c.Partitions[i]
+		if int(r.Partition) >= len(rows) {
+			return rejected(errNoPartition(r.Partition))
+		}
+		row := &rows[r.Partition]
+		switch {
+		case row.Epoch != t.partitions[r.Partition].Epoch:
+			return reject(fsm.Invalid, "partition %d is named twice in one command", r.Partition)
+		case row.Epoch != r.Epoch:
+			return reject(fsm.Conflict, "partition %d is at epoch %d, its recovery was planned from %d: look again", r.Partition, row.Epoch, r.Epoch)
+		case !row.Founded:
+			return reject(fsm.Conflict, "partition %d is not founded yet", r.Partition)
+		case r.Survivor.Incarnation == 0 || r.Survivor.Incarnation >= t.nextReplica || row.GivenUp(r.Survivor):
+			return reject(fsm.Invalid, "replica %s of partition %d has never run, or was given up", r.Survivor, r.Partition)
+		}
+		if _, err := t.present(r.Survivor.Node); err != nil {
+			return reject(err.Kind, "partition %d: %s", r.Partition, err.Msg)
+		}
+		row.Base, row.Adopt = t.replica(), r.Survivor
+		row.Target = []TargetReplica{{Replica: row.Adopter(), Voter: true}}
+		row.Preferred = r.Survivor.Node
+		row.Epoch++
+		t.snapshots = t.snapshots.without(row.ID) // of the old history
+	}
+	t.putTable(rows)
+	return Result{Changed: true}
+}
+
 func (t *tx) markFounded(c *MarkFounded) Result {
 	rows := slices.Clone(t.partitions)
 	changed := false

@@ -103,6 +103,8 @@ func (w *twin) do(c Command) fsm.Kind {
 		return w.alter(c.Node, func(m *Member) { m.Duty = c.Duty })
 	case *SetTargets:
 		return w.targets(c)
+	case *Recover:
+		return w.recover(c)
 	case *MarkFounded:
 		for _, id := range c.Partitions {
 			p, ok := w.Table[id]
@@ -283,6 +285,37 @@ func (w *twin) targets(c *SetTargets) fsm.Kind {
 		p.Preferred = ch.Preferred
 		p.Epoch++
 		w.Table[p.ID] = p
+	}
+	return fine
+}
+
+func (w *twin) recover(c *Recover) fsm.Kind {
+	seen := map[fsm.PartitionID]bool{}
+	for _, r := range c.Partitions {
+		p, ok := w.Table[r.Partition]
+		switch {
+		case !ok:
+			return fsm.NotFound
+		case seen[r.Partition]:
+			return fsm.Invalid
+		case p.Epoch != r.Epoch || !p.Founded:
+			return fsm.Conflict
+		case r.Survivor.Incarnation < max(p.Base, 1) || r.Survivor.Incarnation >= w.Replica:
+			return fsm.Invalid
+		}
+		if k := w.alter(r.Survivor.Node, func(*Member) {}); k != fine {
+			return k
+		}
+		seen[r.Partition] = true
+		p.Base, p.Adopt = w.next(), r.Survivor
+		p.Target = []TargetReplica{{fsm.Replica{Node: r.Survivor.Node, Incarnation: p.Base}, true}}
+		p.Preferred = r.Survivor.Node
+		p.Epoch++
+		delete(w.Register, p.ID)
+		w.Table[p.ID] = p
+	}
+	if len(seen) == 0 {
+		return fsm.Invalid
 	}
 	return fine
 }

@@ -32,7 +32,9 @@ import (
 //     to it, is idle exactly when there are none, and at most MaxUploads are;
 //  9. held is the size of the documents that hunts refer to;
 //  10. byHash holds every token under its hash;
-//  11. the register names partitions that exist.
+//  11. the register names partitions that exist;
+//  12. a target holds nobody whose history was given up; a partition's history
+//     begins with an incarnation below nextReplica, out of an older replica.
 type State struct {
 	version          uint64
 	tableVersion     uint64
