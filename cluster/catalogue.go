@@ -168,7 +168,7 @@ func (n *Node) ensure(ctx context.Context, h controller.Hunt, deleted bool) erro
 		return n.router.toPartition(ctx, p, call{
 			kind: kindEnsure, body: w.B,
 			local: func(ctx context.Context) error {
-				r := n.replicas.get(p)
+				r := n.serving(p)
 				if r == nil {
 					return &fsm.Error{Kind: fsm.NotLeader}
 				}

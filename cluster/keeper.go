@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"cairn/cluster/group"
 	"cairn/fsm"
 	"cairn/fsm/controller"
 )
@@ -22,6 +23,7 @@ func (n *Node) keep() {
 	if !n.announce() || !n.current() {
 		return
 	}
+	n.dropGivenUp(n.control.state())
 	n.caughtUp.Store(true)
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
@@ -129,27 +131,42 @@ func (n *Node) keepReplicas(st *controller.State) {
 			}
 		}
 	}
+	n.dropGivenUp(st)
 	for p, damaged := range n.replicas.damage() {
-		if wished[p].Incarnation > damaged.Incarnation || wished[p].IsZero() && n.excluded(p, damaged) {
+		row, _ := st.Partition(p)
+		if wished[p].Incarnation > damaged.Incarnation || wished[p].IsZero() && n.excluded(row, damaged) {
 			n.dropReplica(p, "its data is damaged and it has a successor")
 		}
 	}
 	for _, r := range n.replicas.all() {
 		name := r.group.Replica()
-		if wished[r.id] == name {
+		row, _ := st.Partition(r.id)
+		switch {
+		case name == row.Adopt:
+			n.adopt(row)
+		case wished[r.id] == name:
 			n.unwedge(r)
-		} else if row, _ := st.Partition(r.id); row.Founded && n.excluded(r.id, name) {
+		case row.Founded && n.excluded(row, name):
 			n.dropReplica(r.id, "a committed configuration excludes it")
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(wished)) {
-		if n.replicas.get(p) != nil || !n.replicas.damage()[p].IsZero() {
-			continue
+		if n.replicas.get(p) == nil && n.replicas.damage()[p].IsZero() {
+			row, _ := st.Partition(p)
+			n.startReplica(row, wished[p])
 		}
-		n.log.Info("starting a replica", "partition", p, "replica", wished[p])
-		if _, err := n.replicas.create(p, wished[p]); err != nil {
-			n.log.Error("starting a replica failed, trying again", "partition", p, "err", err)
-		}
+	}
+}
+
+// startReplica starts a replica that does not run here.
+func (n *Node) startReplica(row controller.Partition, name fsm.Replica) {
+	if name == row.Adopter() {
+		n.adopt(row) // it must not begin empty
+		return
+	}
+	n.log.Info("starting a replica", "partition", row.ID, "replica", name)
+	if _, err := n.replicas.create(row.ID, name); err != nil {
+		n.log.Error("starting a replica failed, trying again", "partition", row.ID, "err", err)
 	}
 }
 
@@ -174,11 +191,12 @@ func (n *Node) dropReplica(p fsm.PartitionID, why string) {
 // excluded reports whether the group's leader has a committed configuration
 // without a replica. Only then may its data go: until then it may be one of
 // the copies that an acknowledged entry counts on.
-func (n *Node) excluded(p fsm.PartitionID, name fsm.Replica) bool {
+// A leader of a history that was given up says nothing.
+func (n *Node) excluded(row controller.Partition, name fsm.Replica) bool {
 	ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
 	defer cancel()
-	conf, err := n.groupConfig(ctx, p)
-	if err != nil {
+	conf, err := n.groupConfig(ctx, row.ID)
+	if err != nil || slices.ContainsFunc(conf.Servers, func(s group.Server) bool { return row.GivenUp(s.Replica) }) {
 		return false
 	}
 	_, in := conf.Has(name)

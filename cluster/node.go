@@ -46,7 +46,7 @@ type Node struct {
 	failover *failover
 	keys     atomic.Pointer[secrets]
 	stopping atomic.Bool
-	caughtUp atomic.Bool   // the controller's state was current once since the start
+	caughtUp atomic.Bool   // the controller's state was current once since the start, see serving
 	moved    chan struct{} // the controller's state changed; cap 1
 
 	disk diskProbe
@@ -287,7 +287,7 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 	case kindNominate:
 		return nil, n.serveNominate(g, body)
 	}
-	r := n.replicas.get(fsm.PartitionID(g - 1))
+	r := n.serving(fsm.PartitionID(g - 1))
 	if g == controllerGroup || r == nil {
 		return nil, &fsm.Error{Kind: fsm.NotLeader} // no hint: not a replica of this group
 	}

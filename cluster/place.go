@@ -118,7 +118,7 @@ func voters(row controller.Partition, reports map[fsm.NodeID]heard) []fsm.Replic
 	var newest replicaReport
 	for _, h := range reports {
 		for _, r := range h.Report.Replicas {
-			if r.Partition == row.ID && h.Age < aliveFor && len(r.Voters) > 0 && r.Config >= newest.Config {
+			if r.Partition == row.ID && !row.GivenUp(r.Replica) && h.Age < aliveFor && len(r.Voters) > 0 && r.Config >= newest.Config {
 				newest = r
 			}
 		}

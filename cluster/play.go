@@ -90,7 +90,7 @@ func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd part
 	var body []byte // encoded when another node is asked
 	c := call{
 		local: func(ctx context.Context) (err error) {
-			r := n.replicas.get(p)
+			r := n.serving(p)
 			if r == nil {
 				return &fsm.Error{Kind: fsm.NotLeader}
 			}

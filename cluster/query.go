@@ -62,7 +62,7 @@ func (n *Node) ask(ctx context.Context, p fsm.PartitionID, c Consistency, q quer
 		return r.Done()
 	}
 	local := func(ctx context.Context) error {
-		r := n.replicas.get(p)
+		r := n.serving(p)
 		if r == nil {
 			return &fsm.Error{Kind: fsm.NotLeader}
 		}

@@ -241,7 +241,7 @@ func (n *Node) groupConfig(ctx context.Context, p fsm.PartitionID) (group.Config
 	err := n.router.toPartition(ctx, p, call{
 		kind: kindConfig,
 		local: func(context.Context) error {
-			r := n.replicas.get(p)
+			r := n.serving(p)
 			if r == nil {
 				return &fsm.Error{Kind: fsm.NotLeader}
 			}

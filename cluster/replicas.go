@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -319,6 +320,50 @@ func (rs *replicas) restart(r *replica) error {
 	rs.mu.Unlock()
 	r.close()
 	return rs.openOne(r.id, r.group.Replica(), false)
+}
+
+// adopt closes a replica and lets the partition begin anew, under another name,
+// with what it has, see controller.Recover. It goes on where a crash left it.
+func (rs *replicas) adopt(p fsm.PartitionID, old, as fsm.Replica) error {
+	rs.mu.Lock()
+	r := rs.open[p]
+	delete(rs.open, p)
+	rs.mu.Unlock()
+	if r != nil {
+		r.close()
+	}
+	logs, err := rs.node.conf.Dir.Logs()
+	if err != nil {
+		return err
+	}
+	switch _, err := logs.Open(groupOf(p), as.String()); {
+	case err == nil:
+		return rs.openOne(p, as, false)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	log, snaps, err := rs.openStorage(p, old, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		rs.refuse(p, as, err) // the data that was to be adopted is gone
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if err := rs.used.note(p, as); err != nil {
+		return err
+	}
+	err = group.Adopt(group.Config{
+		Name: snapshotName(p), Replica: old, Machine: &partitionMachine{m: partition.New()},
+		Logs: log, Snapshots: snaps, Fatal: rs.node.conf.Fatal,
+	}, as)
+	if err != nil {
+		return err
+	}
+	if err := logs.Rename(groupOf(p), old.String(), as.String()); err != nil {
+		return err
+	}
+	return rs.openOne(p, as, false)
 }
 
 func (rs *replicas) close() {

@@ -42,7 +42,8 @@ type replicaReport struct {
 	Voter     bool                 `json:"voter"`
 	Config    uint64               `json:"config"` // index of its configuration
 	Term      uint64               `json:"term"`
-	Last      uint64               `json:"last"` // index of its newest entry
+	Last      uint64               `json:"last"`                // index of its newest entry
+	LastTerm  uint64               `json:"last_term,omitempty"` // of that entry, while no leader is known
 	Applied   uint64               `json:"applied"`
 	Rate      float64              `json:"rate"` // commands a second that it applied of late
 	Members   []memberReport       `json:"members,omitempty"`
@@ -191,6 +192,9 @@ func (r *replica) report() replicaReport {
 	out := replicaReport{
 		Partition: r.id, Replica: r.group.Replica(), Leads: r.group.Leads(),
 		Term: r.group.Term(), Applied: r.group.Applied(), Last: r.group.Last(), Leader: r.group.Leader(), Rate: r.machine.rate.read(time.Now()),
+	}
+	if out.Leader.IsZero() {
+		out.LastTerm = r.group.LastTerm()
 	}
 	if conf, err := r.group.Configuration(); err == nil {
 		self, _ := conf.Has(r.group.Replica())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -270,6 +271,19 @@ func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 }
 
 // isolate cuts a node off, connections included, or lets it back.
+// divide keeps new connections from being made between some nodes and all others.
+func (m *memNet) divide(side []string, cut bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range side {
+		for other := range m.listeners {
+			if !slices.Contains(side, other) {
+				m.cut[[2]string{name, other}], m.cut[[2]string{other, name}] = cut, cut
+			}
+		}
+	}
+}
+
 func (m *memNet) isolate(name string, cut bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

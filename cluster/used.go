@@ -60,7 +60,18 @@ func (u *used) claim(p fsm.PartitionID, name fsm.Replica) error {
 	if u.lost || name.Incarnation <= u.highest[p] {
 		return errUsed
 	}
-	u.highest[p] = name.Incarnation
+	return u.set(p, name.Incarnation)
+}
+
+// note records that a name is about to be used for data that is here already.
+func (u *used) note(p fsm.PartitionID, name fsm.Replica) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.set(p, max(u.highest[p], name.Incarnation))
+}
+
+func (u *used) set(p fsm.PartitionID, highest uint64) error {
+	u.highest[p] = highest
 	raw, err := json.Marshal(u.highest)
 	if err != nil {
 		return err

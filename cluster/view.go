@@ -40,6 +40,9 @@ type PartitionView struct {
 	Members []MemberView
 }
 
+// quorumLost is the state of a partition without a leader.
+const quorumLost = "quorum_lost"
+
 // MemberView is one member of a group's configuration.
 type MemberView struct {
 	Node     fsm.NodeID
@@ -113,12 +116,12 @@ func status(m controller.Member, h heard) string {
 
 // viewPartition joins a row with the newest report of a leader of it.
 func viewPartition(row controller.Partition, heard map[fsm.NodeID]heard) PartitionView {
-	v := PartitionView{Partition: row, State: "quorum_lost"}
+	v := PartitionView{Partition: row, State: quorumLost}
 	var leader replicaReport
 	applied := map[fsm.Replica]uint64{}
 	for id, h := range heard {
 		for _, r := range h.Report.Replicas {
-			if r.Partition != row.ID {
+			if r.Partition != row.ID || row.GivenUp(r.Replica) {
 				continue
 			}
 			applied[r.Replica] = r.Applied

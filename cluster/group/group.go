@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,6 +166,12 @@ func (g *Group) LastContact() time.Time {
 // the newest entry in the log.
 func (g *Group) Applied() uint64 { return g.fsm.index() }
 func (g *Group) Last() uint64    { return g.raft.LastIndex() }
+
+// LastTerm is the term of the newest entry. It formats all of raft's statistics.
+func (g *Group) LastTerm() uint64 {
+	term, _ := strconv.ParseUint(g.raft.Stats()["last_log_term"], 10, 64)
+	return term
+}
 
 // Commit is the newest index this replica knows to be committed.
 func (g *Group) Commit() uint64 { return g.raft.CommitIndex() }

@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"cairn/fsm"
+	"cairn/fsm/controller"
+)
+
+// lose crashes two nodes that hold replicas of one partition, never the first
+// node, and returns them and the partitions that have lost their majority.
+func (s *sim) lose() (gone []int, lost []fsm.PartitionID) {
+	s.t.Helper()
+	table := s.live(0).control.state().Partitions()
+	holds := func(row controller.Partition, i int) bool {
+		id := s.nodes[i].node.ID()
+		return slices.ContainsFunc(row.Target, func(t controller.TargetReplica) bool { return t.Replica.Node == id })
+	}
+	for i := 1; i < len(s.nodes) && gone == nil; i++ {
+		for j := i + 1; j < len(s.nodes) && gone == nil; j++ {
+			if holds(table[0], i) && holds(table[0], j) {
+				gone = []int{i, j}
+			}
+		}
+	}
+	for _, row := range table {
+		if holds(row, gone[0]) && holds(row, gone[1]) {
+			lost = append(lost, row.ID)
+		}
+	}
+	for _, i := range gone {
+		s.crash(i)
+	}
+	return gone, lost
+}
+
+func (s *sim) plan(ids ...fsm.PartitionID) ([]Recovery, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	return s.live(0).PlanRecovery(ctx, ids)
+}
+
+// TestRecover: partitions that lost two of three replicas go on from the third
+// once an operator says so, with everything that one has; those who come back
+// with the old history delete it and never answer from it.
+func TestRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 5)
+		defer s.close()
+		h := s.create(12)
+		s.played(h, 12)
+		if plan, err := s.plan(); err != nil || len(plan) > 0 {
+			t.Errorf("a healthy cluster is to be recovered: %+v, %v", plan, err)
+		}
+		time.Sleep(5 * time.Second) // the followers have it too
+		gone, lost := s.lose()
+		if _, err := s.plan(lost...); fsm.KindOf(err) != fsm.Conflict {
+			t.Errorf("it may be recovered before the nodes count as down: %v", err)
+		}
+		s.until("the log says that they are down", func() bool {
+			return s.member(gone[0]).State == controller.Down && s.member(gone[1]).State == controller.Down
+		})
+		plan, err := s.plan()
+		if err != nil || len(plan) != len(lost) {
+			t.Fatalf("partitions %v are lost, the plan is %+v, %v", lost, plan, err)
+		}
+		for _, r := range plan {
+			if !slices.Contains(lost, r.Partition) || len(r.GivenUp) != 2 || r.Last == 0 {
+				t.Errorf("the plan has %+v", r)
+			}
+		}
+		s.do("recover", func(ctx context.Context) error { return s.live(0).Recover(ctx, plan) })
+		s.remembered(h, 12)
+		s.whole(3, gone...)
+		if _, err := s.plan(lost...); fsm.KindOf(err) != fsm.Conflict {
+			t.Errorf("it may be recovered twice: %v", err)
+		}
+		for i := range 12 {
+			if _, err := s.submit(i, h, team(i), "b", "yes", "after"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// They come back, and hear of nobody but each other: they hold the old
+		// history, and have a majority of it, and must not answer from it.
+		away := []string{s.nodes[gone[0]].name, s.nodes[gone[1]].name}
+		s.net.divide(away, true)
+		for _, i := range gone {
+			s.start(i)
+		}
+		time.Sleep(10 * time.Second)
+		for i := range 12 {
+			if sub, err := s.submit(gone[i%2], h, team(i), "b", "yes", "after"); err == nil {
+				t.Errorf("the old history gives team %d %+v", i, sub)
+			}
+		}
+		s.net.divide(away, false)
+		s.until("they hear of the recovery", func() bool {
+			return s.nodes[gone[0]].node.caughtUp.Load() && s.nodes[gone[1]].node.caughtUp.Load()
+		})
+		for range 50 {
+			for i := range 12 {
+				if sub, err := s.submit(gone[i%2], h, team(i), "b", "yes", "after"); err != nil || !sub.Replayed {
+					t.Fatalf("after the return team %d gets %+v, %v", i, sub, err)
+				}
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		s.whole(3)
+		s.remembered(h, 12)
+	})
+}
+
+// TestRecoverThroughCrashes: the survivor's node crashes over and over while it
+// takes its data over; the partition goes on all the same.
+func TestRecoverThroughCrashes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 5)
+		defer s.close()
+		h := s.create(12)
+		s.played(h, 12)
+		time.Sleep(5 * time.Second)
+		gone, lost := s.lose()
+		s.until("the log says that they are down", func() bool { return s.member(gone[1]).State == controller.Down })
+		plan, err := s.plan()
+		if err != nil || len(plan) != len(lost) {
+			t.Fatalf("partitions %v are lost, the plan is %+v, %v", lost, plan, err)
+		}
+		cmd := &controller.Recover{}
+		for _, r := range plan {
+			cmd.Partitions = append(cmd.Partitions, controller.Recovery{Partition: r.Partition, Epoch: r.Epoch, Survivor: r.Survivor})
+		}
+		s.do("decide", func(ctx context.Context) error { _, err := s.live(0).control.propose(ctx, cmd); return err })
+		survivor := slices.IndexFunc(s.nodes, func(n *simNode) bool { return n.node != nil && n.node.ID() == plan[0].Survivor.Node })
+		for i := range 8 {
+			time.Sleep(time.Duration(i) * time.Millisecond)
+			s.crash(survivor)
+			s.start(survivor)
+		}
+		s.whole(3, gone...)
+		s.remembered(h, 12)
+	})
+}
