@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"slices"
 
 	"cairn/cluster"
 	"cairn/fsm"
@@ -117,6 +118,27 @@ func (n Node) Transfer(ctx context.Context, p fsm.PartitionID, to string) (*rest
 	}
 	row := restPartition(v.Partitions[p])
 	return &row, nil
+}
+
+// Recover recovers partitions with loss, or says what that would give up.
+func (n Node) Recover(ctx context.Context, partitions []fsm.PartitionID, accept bool) (*rest.Recoveries, error) {
+	plan, err := n.PlanRecovery(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	out := &rest.Recoveries{Done: accept, Recoveries: []rest.Recovery{}}
+	for _, r := range plan {
+		rec := rest.Recovery{Partition: r.Partition, Survivor: r.Survivor.Node, Last: r.Last, GivenUp: []fsm.NodeID{}}
+		for _, g := range r.GivenUp {
+			rec.GivenUp = append(rec.GivenUp, g.Node)
+		}
+		slices.Sort(rec.GivenUp)
+		out.Recoveries = append(out.Recoveries, rec)
+	}
+	if !accept {
+		return out, nil
+	}
+	return out, n.Node.Recover(ctx, plan)
 }
 
 // Partitions lists the partitions as they are and as they are wished.

@@ -90,6 +90,18 @@ func (a *api) postTransfer(c *call) error {
 	return c.write(http.StatusOK, out)
 }
 
+func (a *api) postRecover(c *call) error {
+	var in rest.Recover
+	if err := c.decodeBody(&in); err != nil {
+		return err
+	}
+	out, err := a.Cluster.Recover(c.ctx, in.Partitions, in.AcceptLoss)
+	if err != nil {
+		return err
+	}
+	return c.write(http.StatusOK, out)
+}
+
 func (a *api) postToken(c *call) error {
 	var in rest.NewToken
 	if err := c.decodeBody(&in); err != nil {

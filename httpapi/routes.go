@@ -200,6 +200,10 @@ func clusterRoutes() []route {
 			in: rest.NewLeader{}, out: rest.Partition{}, status: ok200, handle: (*api).postTransfer,
 		},
 		{
+			method: "POST", path: "/v1/cluster/recover", access: admin, summary: "Give up what partitions without a majority lost",
+			in: rest.Recover{}, out: rest.Recoveries{}, status: ok200, handle: (*api).postRecover,
+		},
+		{
 			method: "GET", path: "/v1/cluster/partitions", access: admin, summary: "The partitions: what is and what is wished",
 			out: rest.Partitions{}, status: ok200, handle: (*api).getPartitions,
 		},

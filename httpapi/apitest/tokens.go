@@ -182,6 +182,14 @@ func (c *Cluster) Transfer(ctx context.Context, p fsm.PartitionID, to string) (*
 	return &parts.Partitions[p], nil
 }
 
+// Recover implements httpapi.Operator: there is nothing to recover.
+func (c *Cluster) Recover(ctx context.Context, partitions []fsm.PartitionID, accept bool) (*rest.Recoveries, error) {
+	if len(partitions) > 0 {
+		return nil, fsm.Errorf(fsm.Conflict, "partition %d has a leader; nothing needs to be given up", partitions[0])
+	}
+	return &rest.Recoveries{Done: accept, Recoveries: []rest.Recovery{}}, c.enter(ctx, "Recover")
+}
+
 // Partitions implements httpapi.Operator.
 func (c *Cluster) Partitions(ctx context.Context) (*rest.Partitions, error) {
 	return &rest.Partitions{Partitions: []rest.Partition{{

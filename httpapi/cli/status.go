@@ -92,6 +92,7 @@ configuration; TARGET is shown where the partition table wishes another one.
 		}),
 	}
 	watchFlag(cmd, &watch)
+	cmd.AddCommand(a.recoverCommand())
 	return a.online(cmd)
 }
 

@@ -233,6 +233,16 @@ func (c *Client) Transfer(ctx context.Context, p fsm.PartitionID, to string) (ou
 	return out, err
 }
 
+// Recover gives up what partitions without a majority lost, those named or all.
+// Unless accept is set, it only says what that would be.
+func (c *Client) Recover(ctx context.Context, partitions []fsm.PartitionID, accept bool) (out *rest.Recoveries, err error) {
+	_, err = c.do(ctx, call{
+		method: http.MethodPost, path: path("cluster", "recover"),
+		body: rest.Recover{Partitions: partitions, AcceptLoss: accept}, out: &out,
+	})
+	return out, err
+}
+
 // Partitions lists the partitions.
 func (c *Client) Partitions(ctx context.Context) (out *rest.Partitions, err error) {
 	return out, c.get(ctx, path("cluster", "partitions"), nil, &out)

@@ -87,6 +87,26 @@ type Partitions struct {
 	Partitions []Partition `json:"partitions"`
 }
 
+// Recover is the body of a recovery with loss.
+type Recover struct {
+	Partitions []fsm.PartitionID `json:"partitions,omitempty"`  // none: all that have lost their majority
+	AcceptLoss bool              `json:"accept_loss,omitempty"` // without it nothing is done, and the answer says what would be
+}
+
+// Recoveries is what a recovery gives up, or would.
+type Recoveries struct {
+	Done       bool       `json:"done"`
+	Recoveries []Recovery `json:"recoveries"`
+}
+
+// Recovery is one partition's: it goes on from what a survivor has.
+type Recovery struct {
+	Partition fsm.PartitionID `json:"partition"`
+	Survivor  fsm.NodeID      `json:"survivor"`
+	Last      uint64          `json:"last"`     // index of its newest log entry
+	GivenUp   []fsm.NodeID    `json:"given_up"` // whose replicas do not count any more
+}
+
 // Snapshot is one entry of the register of hunt-state snapshots.
 type Snapshot struct {
 	Partition fsm.PartitionID `json:"partition"`
