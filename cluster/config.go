@@ -39,6 +39,9 @@ type Config struct {
 	// means no opinion.
 	Partitions                 int
 	NodeTimeout, ReassignAfter time.Duration
+	// Replicas is how many voters this node, as the controller's leader, wishes
+	// each partition; at most 64. Zero means three. More is for benchmarks.
+	Replicas int
 
 	// Timing of elections; zero means group.DefaultTiming.
 	Timing group.Timing

@@ -52,7 +52,7 @@ type Node struct {
 	disk diskProbe
 
 	handMu    sync.Mutex
-	handedAny time.Time         // when this node last handed a group over, see mayTransfer
+	handedAny time.Time         // when this node last handed a group over, see awaitTransfer
 	handed    map[uint32]handed // and each of them
 }
 

@@ -50,7 +50,7 @@ func (n *Node) placeOnce(st *controller.State, now time.Time) {
 func (n *Node) placementView(st *controller.State, reports map[fsm.NodeID]heard, now time.Time) placement.View {
 	table := st.Partitions()
 	v := placement.View{
-		Table: table, Lost: make([]bool, len(table)), Moving: make([]bool, len(table)), Rate: make([]float64, len(table)),
+		Table: table, Replicas: n.conf.Replicas, Lost: make([]bool, len(table)), Moving: make([]bool, len(table)), Rate: make([]float64, len(table)),
 	}
 	unfit := n.watcher.unfit()
 	up := map[fsm.NodeID]bool{}

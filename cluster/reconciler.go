@@ -19,7 +19,7 @@ const (
 	closeBehind      = 64               // entries behind the leader that count as caught up
 	transferPause    = 10 * time.Second // before a group is handed over a second time; doubles
 	maxTransferPause = 10 * time.Minute
-	transferGap      = 200 * time.Millisecond // between any two hand-overs of this node
+	transferGap      = 100 * time.Millisecond // between any two hand-overs of this node
 )
 
 // reconcile brings every group that this node leads closer to what is wished,
@@ -100,11 +100,16 @@ func controllerNodes(st *controller.State, unfit map[fsm.NodeID]bool) []placemen
 // step plans and takes one step of a group led here. It reports whether it
 // changed the configuration, in which case there may be another one to take.
 func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID) bool {
-	view, err := observe(g, want, preferred, time.Now())
+	s, view, err := nextStep(g, want, preferred)
+	if err == nil && s.Action == placement.Transfer {
+		if !n.awaitTransfer(g.ID(), s.Replica.Node) {
+			return false
+		}
+		s, view, err = nextStep(g, want, preferred) // the wait was long enough for it to be otherwise
+	}
 	if err != nil || n.stopping.Load() || n.ctx.Err() != nil {
 		return false
 	}
-	s := placement.Next(view)
 	switch s.Action {
 	case placement.AddNonvoter:
 		err = g.AddNonvoter(s.Replica, view.ConfigIndex)
@@ -115,9 +120,6 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	case placement.Remove:
 		err = g.Remove(s.Replica, view.ConfigIndex)
 	case placement.Transfer:
-		if !n.mayTransfer(g.ID(), s.Replica.Node) {
-			return false
-		}
 		err = g.TransferTo(s.Replica)
 	default:
 		return false
@@ -130,6 +132,15 @@ func (n *Node) step(g *group.Group, want []placement.Want, preferred fsm.NodeID)
 	return s.Action != placement.Transfer
 }
 
+// nextStep looks at a group led here and plans one step.
+func nextStep(g *group.Group, want []placement.Want, preferred fsm.NodeID) (placement.Step, placement.Group, error) {
+	view, err := observe(g, want, preferred, time.Now())
+	if err != nil {
+		return placement.Step{}, view, err
+	}
+	return placement.Next(view), view, nil
+}
+
 // handed remembers the hand-overs of one group.
 type handed struct {
 	to    fsm.NodeID
@@ -137,23 +148,40 @@ type handed struct {
 	pause time.Duration // until the next to the same node
 }
 
-// mayTransfer spaces hand-overs: one at a time for this node, so that its
-// partitions do not all pause at once; and a group that came back is given to the
-// same node again only after a pause that doubles, for whoever could not keep it
-// may be ill.
-func (n *Node) mayTransfer(g uint32, to fsm.NodeID) bool {
+// awaitTransfer spaces hand-overs, so that this node's partitions do not all
+// pause at once: it waits for this one's turn, and refuses if that is not within
+// a round. And a group that came back is given to the same node again only after
+// a pause that doubles, for whoever could not keep it may be ill.
+func (n *Node) awaitTransfer(g uint32, to fsm.NodeID) bool {
+	wait, ok := n.reserveTransfer(g, to, time.Now())
+	if !ok {
+		return false
+	}
+	select {
+	case <-time.After(wait):
+		return true
+	case <-n.ctx.Done():
+		return false
+	}
+}
+
+func (n *Node) reserveTransfer(g uint32, to fsm.NodeID, now time.Time) (wait time.Duration, ok bool) {
 	n.handMu.Lock()
 	defer n.handMu.Unlock()
-	now, last := time.Now(), n.handed[g]
-	if now.Sub(n.handedAny) < transferGap || last.to == to && now.Sub(last.at) < last.pause {
-		return false
+	last := n.handed[g]
+	turn := n.handedAny.Add(transferGap)
+	if turn.Before(now) {
+		turn = now
+	}
+	if turn.Sub(now) > reconcileEvery || last.to == to && now.Sub(last.at) < last.pause {
+		return 0, false
 	}
 	pause := min(max(transferPause, 2*last.pause), maxTransferPause)
 	if last.to != to || now.Sub(last.at) > 2*maxTransferPause {
 		pause = transferPause
 	}
-	n.handedAny, n.handed[g] = now, handed{to, now, pause}
-	return true
+	n.handedAny, n.handed[g] = turn, handed{to, turn, pause}
+	return turn.Sub(now), true
 }
 
 // observe is what the leader of a group knows of it, for placement.Next.

@@ -33,6 +33,9 @@ type View struct {
 	Nodes []Node
 	// Table is the partition table, by id.
 	Table []controller.Partition
+	// Replicas is how many of a row are wished; 0 means Voters. More is for
+	// measuring what that costs.
+	Replicas int
 	// Lost are the partitions without a live majority: never changed.
 	Lost []bool
 	// Moving are the partitions whose group has not yet become what the table
@@ -206,7 +209,7 @@ func (p *planner) readNodes() {
 			cpu, known = cpu+node.CPU, known+1
 		}
 	}
-	p.zones, p.want = len(used), min(Voters, stay)
+	p.zones, p.want = len(used), min(max(p.view.Replicas, Voters), stay)
 	if takers == 0 {
 		copy(p.takes, p.alive)
 	}

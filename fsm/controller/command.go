@@ -9,7 +9,7 @@ const (
 	MaxEntry      = 256 << 10 // bytes of one log entry
 	MaxMembers    = 1024      // left ones counted; the one that left first is forgotten to make room
 	MaxPartitions = 4096
-	MaxReplicas   = 7         // of one partition, wished
+	MaxReplicas   = 64        // of one partition, wished
 	MaxHunts      = 10_000    // in the catalogue, deleted ones not counted
 	MaxDeleted    = 10_000    // deleted hunts that some partition has not confirmed
 	MaxDocument   = 16 << 20  // bytes of a hunt's document, stored (deflated)

@@ -85,7 +85,7 @@ func TestLimitsNeverStop(t *testing.T) {
 		"nobody is down":      {&NodeDown{Now: 2}, fsm.Invalid, false},
 		"a stranger is down":  {&NodeDown{Now: 2, Nodes: []fsm.NodeID{"n0", "nobody"}}, fsm.NotFound, false},
 		"no changes":          {&SetTargets{}, fsm.Invalid, false},
-		"eight replicas":      {&SetTargets{Changes: []TargetChange{{Epoch: 1, Target: make([]Wish, MaxReplicas+1)}}}, fsm.Invalid, false},
+		"too many replicas":   {&SetTargets{Changes: []TargetChange{{Epoch: 1, Target: make([]Wish, MaxReplicas+1)}}}, fsm.Invalid, false},
 		"nothing to recover":  {&Recover{}, fsm.Invalid, false},
 		"recover 65535":       {&Recover{Partitions: []Recovery{{Partition: 65535, Epoch: 1}}}, fsm.NotFound, false},
 		"partition 65535":     {&MarkFounded{Partitions: []fsm.PartitionID{65535}}, fsm.NotFound, false},

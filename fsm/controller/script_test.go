@@ -248,19 +248,8 @@ func (s *script) command(l line) Command {
 	case "duty":
 		duties := map[string]Duty{"serving": Serving, "draining": Draining, "leaving": Leaving, "idle": 9}
 		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}
-	case "recover": // PARTITION@EPOCH NODE.INCARNATION, and so on
-		c := &Recover{}
-		for i := 0; i+1 < len(l.words); i += 2 {
-			p, epoch, _ := strings.Cut(l.word(i), "@")
-			pn, _ := strconv.Atoi(p)
-			en, _ := strconv.ParseUint(epoch, 10, 64)
-			survivor, err := fsm.ParseReplica(l.word(i + 1))
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			c.Partitions = append(c.Partitions, Recovery{fsm.PartitionID(pn), en, survivor})
-		}
-		return c
+	case "recover":
+		return s.recovery(l)
 	case "founded":
 		c := &MarkFounded{}
 		for _, w := range l.words {
@@ -293,21 +282,41 @@ func (s *script) command(l line) Command {
 	case "revoke":
 		return &RevokeToken{Now: s.now, ID: l.word(0)}
 	case "register":
-		c := &RegisterSnapshots{}
-		for _, w := range l.list("at") {
-			p, index, _ := strings.Cut(w, ":")
-			pn, _ := strconv.Atoi(p)
-			in, _ := strconv.ParseUint(index, 10, 64)
-			c.Snapshots = append(c.Snapshots, Snapshot{
-				Partition: fsm.PartitionID(pn), Replica: fsm.Replica{Node: node, Incarnation: 2}, Index: in, Term: 1, Size: 100, Taken: s.now,
-			})
-		}
-		return c
+		return s.register(l, node)
 	case "level":
 		n, _ := strconv.Atoi(l.word(0))
 		return &SetFeatureLevel{Level: uint32(n)}
 	}
 	return nil
+}
+
+// recovery reads PARTITION@EPOCH NODE.INCARNATION, and so on.
+func (s *script) recovery(l line) *Recover {
+	c := &Recover{}
+	for i := 0; i+1 < len(l.words); i += 2 {
+		p, epoch, _ := strings.Cut(l.word(i), "@")
+		pn, _ := strconv.Atoi(p)
+		en, _ := strconv.ParseUint(epoch, 10, 64)
+		survivor, err := fsm.ParseReplica(l.word(i + 1))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		c.Partitions = append(c.Partitions, Recovery{fsm.PartitionID(pn), en, survivor})
+	}
+	return c
+}
+
+func (s *script) register(l line, node fsm.NodeID) *RegisterSnapshots {
+	c := &RegisterSnapshots{}
+	for _, w := range l.list("at") {
+		p, index, _ := strings.Cut(w, ":")
+		pn, _ := strconv.Atoi(p)
+		in, _ := strconv.ParseUint(index, 10, 64)
+		c.Snapshots = append(c.Snapshots, Snapshot{
+			Partition: fsm.PartitionID(pn), Replica: fsm.Replica{Node: node, Incarnation: 2}, Index: in, Term: 1, Size: 100, Taken: s.now,
+		})
+	}
+	return c
 }
 
 // describe says what a result says.

@@ -13,6 +13,14 @@ import (
 	"cairn/httpapi/rest"
 )
 
+// lossy is a hunt of two clues whose partitions lose their majorities.
+type lossy struct {
+	*cluster
+	hunt   fsm.HuntID
+	teams  []fsm.TeamID
+	tokens map[fsm.TeamID]string
+}
+
 // TestAcceptLoss takes two of five nodes away with their disks: partitions that
 // had two replicas there answer unavailable until an operator accepts the loss,
 // and go on then with what the third one has; the others never notice. It prints
@@ -21,27 +29,13 @@ func TestAcceptLoss(t *testing.T) {
 	if !longForm {
 		t.Skip("takes a minute: CAIRN_LONG=1 (make sim) runs it; package cluster has a short form in virtual time")
 	}
-	c := start(t, 5, "--reassign-after", "5s")
 	doc := quiz("loss", 2)
-	teams, tokens := c.open(doc, 256)
-	submit := func(team fsm.TeamID, clue, key string) error {
-		cl := c.any(tokens[team])
-		cl.Timeout = 2 * time.Second
-		_, err := cl.Submit(t.Context(), doc.id(), team, rest.NewSubmission{Clue: fsm.ClueID(clue), Answer: right}, key)
-		return err
-	}
-	for _, team := range teams {
-		if err := submit(team, "c1", "before"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	time.Sleep(3 * time.Second) // every follower has it
-	for _, i := range []int{3, 4} {
-		c.Kill(i)
-		if err := os.RemoveAll(filepath.Join(c.dir, c.Name(i))); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c := lossy{cluster: start(t, 5, "--reassign-after", "5s"), hunt: doc.id()}
+	c.teams, c.tokens = c.open(doc, 256)
+	c.all("c1", "before")
+	eventually(t, settleWithin, "every follower has it", c.even)
+	c.lose(3)
+	c.lose(4)
 	began := time.Now()
 	eventually(t, settleWithin, "partitions without a majority are found", func() error {
 		if out := c.cli("partitions", "recover"); out.code != 0 || !strings.Contains(out.stderr, "Nothing was done") {
@@ -50,34 +44,15 @@ func TestAcceptLoss(t *testing.T) {
 		return nil
 	})
 	t.Logf("after %v it could be recovered:\n%s", time.Since(began).Round(time.Second), c.cli("partitions", "recover").stdout)
-	lost := 0
-	for _, team := range teams {
-		if err := submit(team, "c2", "during"); fsm.KindOf(err) == fsm.Unavailable || fsm.KindOf(err) == fsm.OutcomeUnknown {
-			lost++
-		} else if err != nil {
-			t.Errorf("%s: %v", team, err)
-		}
-		if lost == 3 {
-			break
-		}
-	}
-	if lost == 0 {
-		t.Error("no partition had lost its majority")
-	}
+	c.refuses(3)
 	recovering := time.Now()
 	c.mustCLI("partitions", "recover", "--accept-loss")
 	t.Logf("recovered in %v", time.Since(recovering).Round(10*time.Millisecond))
-	for _, team := range teams {
-		if err := submit(team, "c2", "during"); err != nil {
-			t.Errorf("%s: %v", team, err)
-		}
-		if err := submit(team, "c1", "before"); err != nil {
-			t.Errorf("%s: %v", team, err)
-		}
-	}
-	stats, err := c.admin().Stats(t.Context(), doc.id(), client.Strong)
-	if err != nil || stats.Submissions["correct"] != 2*len(teams) {
-		t.Errorf("%d answers count, %d were given: %v", stats.Submissions["correct"], 2*len(teams), err)
+	c.all("c2", "during")
+	c.all("c1", "before")
+	stats, err := c.admin().Stats(t.Context(), c.hunt, client.Strong)
+	if err != nil || stats.Submissions["correct"] != 2*len(c.teams) {
+		t.Errorf("%d answers count, %d were given: %v", stats.Submissions["correct"], 2*len(c.teams), err)
 	}
 	eventually(t, settleWithin, "three replicas each again", func() error {
 		if out := c.cli("status"); strings.Contains(out.stdout, "quorum_lost") || strings.Contains(out.stdout, "repairing") {
@@ -86,4 +61,66 @@ func TestAcceptLoss(t *testing.T) {
 		return nil
 	})
 	t.Logf("three replicas each after %v", time.Since(recovering).Round(100*time.Millisecond))
+}
+
+func (c *lossy) submit(team fsm.TeamID, clue fsm.ClueID, key string) error {
+	cl := c.any(c.tokens[team])
+	cl.Timeout = 2 * time.Second
+	_, err := cl.Submit(c.t.Context(), c.hunt, team, rest.NewSubmission{Clue: clue, Answer: right}, key)
+	return err
+}
+
+// all has every team solve a clue.
+func (c *lossy) all(clue fsm.ClueID, key string) {
+	c.t.Helper()
+	for _, team := range c.teams {
+		if err := c.submit(team, clue, key); err != nil {
+			c.t.Errorf("%s: %v", team, err)
+		}
+	}
+}
+
+// even says what is not the same on all replicas.
+func (c *lossy) even() error {
+	parts, err := c.admin().Partitions(c.t.Context())
+	if err != nil {
+		return err
+	}
+	for _, p := range parts.Partitions {
+		for _, r := range p.Replicas {
+			if r.Applied != p.Replicas[0].Applied {
+				return fmt.Errorf("partition %d: %+v", p.ID, p.Replicas)
+			}
+		}
+	}
+	return nil
+}
+
+// lose kills a node and takes its disk away.
+func (c *lossy) lose(i int) {
+	c.t.Helper()
+	c.Kill(i)
+	if err := os.RemoveAll(filepath.Join(c.dir, c.Name(i))); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// refuses wants some teams to get no answer, and none a wrong one.
+func (c *lossy) refuses(some int) {
+	c.t.Helper()
+	lost := 0
+	for _, team := range c.teams {
+		switch err := c.submit(team, "c2", "during"); fsm.KindOf(err) {
+		case fsm.Unavailable, fsm.OutcomeUnknown:
+			lost++
+		default:
+			if err != nil {
+				c.t.Errorf("%s: %v", team, err)
+			}
+		}
+		if lost == some {
+			return
+		}
+	}
+	c.t.Error("no partition had lost its majority")
 }

@@ -59,7 +59,7 @@ func spread(d []time.Duration) string {
 	}
 	slices.Sort(d)
 	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	return fmt.Sprintf("%d partitions, p50 %v, p99 %v, max %v", len(d), ms(d[len(d)/2]), ms(d[(len(d)-1)*99/100]), ms(d[len(d)-1]))
+	return fmt.Sprintf("%d times, p50 %v, p99 %v, max %v", len(d), ms(d[len(d)/2]), ms(d[(len(d)-1)*99/100]), ms(d[len(d)-1]))
 }
 
 // failover plays one team of each partition.

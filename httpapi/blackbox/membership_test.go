@@ -35,8 +35,10 @@ func TestMembership(t *testing.T) {
 	c.spread("a rolling restart")
 	c.leave(4)
 	c.spread("one has left", 4)
+	p.lap("all of this")
 	c.Kill(3)
 	c.spread("one has died", 3, 4)
+	p.lap("until the dead one's replicas were replaced")
 
 	stop()
 	if n := p.failed.Load(); n > 0 {
@@ -54,6 +56,17 @@ type crowd struct {
 	tokens       map[fsm.TeamID]string
 	done, failed atomic.Int64
 	first        atomic.Pointer[string]
+
+	mu   sync.Mutex
+	took []time.Duration // of what was acknowledged since the last lap
+}
+
+// lap tells how long submissions took since the last one.
+func (p *crowd) lap(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.c.t.Logf("%s: until an answer, with retries: %s", what, spread(p.took))
+	p.took = nil
 }
 
 // play begins, and returns what ends it.
@@ -80,6 +93,7 @@ func (p *crowd) play(teams []fsm.TeamID) (stop func()) {
 func (p *crowd) one(team fsm.TeamID, key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), electWithin)
 	defer cancel()
+	began := time.Now()
 	var urls []string
 	for _, url := range p.c.URLs() {
 		if url != "" {
@@ -90,6 +104,9 @@ func (p *crowd) one(team fsm.TeamID, key string) {
 	err := p.books.submit(ctx, cl, team, rest.NewSubmission{Clue: "c1", Answer: "wrong " + key}, key)
 	if err == nil {
 		p.done.Add(1)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.took = append(p.took, time.Since(began))
 		return
 	}
 	text := fmt.Sprintf("%s %s at %v: %v", team, key, time.Now(), err)

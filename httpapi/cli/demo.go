@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ const (
 	killEvery = 5 * time.Second
 	downFor   = 2 * time.Second
 	// settleTimeout bounds the wait for replicas to spread.
-	settleTimeout = 60 * time.Second
+	settleTimeout = 3 * time.Minute
 	// lastWords bounds what is still asked of the cluster at the end.
 	lastWords = 15 * time.Second
 	boardRows = 10
@@ -143,7 +144,11 @@ func startLocal(ctx context.Context, prefix string, nodes int, flags ...string) 
 	if err != nil {
 		return nil, nil, err
 	}
-	cl, err = local.Start(ctx, local.Config{Binary: self, Dir: dir, Nodes: nodes, Flags: flags})
+	cfg := local.Config{Binary: self, Dir: dir, Nodes: nodes, Flags: flags}
+	if i := slices.Index(flags, replicasFlag); i >= 0 {
+		cfg.Replicas, _ = strconv.Atoi(flags[i+1])
+	}
+	cl, err = local.Start(ctx, cfg)
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}

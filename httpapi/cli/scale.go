@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cairn/httpapi/cli/load"
+	"cairn/httpapi/cli/local"
 	"cairn/httpapi/client"
 )
 
@@ -34,6 +35,7 @@ var scaleNodes = []int{3, 9, 15, 21, 31}
 // scaleRow is what one size of cluster showed.
 type scaleRow struct {
 	Nodes       int     `json:"nodes"`
+	Naive       bool    `json:"naive,omitempty"` // one group of which every node is a voter
 	PerSecond   float64 `json:"per_second"`
 	P50         float64 `json:"p50_ms"`
 	P99         float64 `json:"p99_ms"`
@@ -57,6 +59,7 @@ func (a *app) benchScale() *cobra.Command {
 	var lasts time.Duration
 	var partitions int
 	var plot string
+	var baseline bool
 	cmd := &cobra.Command{
 		Use:   "scale",
 		Short: "Measure clusters of growing size under the same load",
@@ -64,7 +67,10 @@ func (a *app) benchScale() *cobra.Command {
 fixed load on each, and show what a submission costs: what does not grow with the
 number of nodes is the point. Costs are net of what the cluster does at rest,
 which is shown beside them. All nodes share this machine's cores and disk, so
-latencies grow with the number of processes that want them.`,
+latencies grow with the number of processes that want them.
+
+With --baseline each size is measured once more the naive way: one group of which
+every node is a voter, so that every event goes to every node.`,
 		Example: "  cairn bench scale\n  cairn bench scale --nodes 3,9 --rate 400 --for 5s --plot scale.svg",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,12 +78,14 @@ latencies grow with the number of processes that want them.`,
 				return usagef("--rate and --for must be positive, and --nodes must name a size")
 			}
 			var rows []scaleRow
-			for _, n := range nodes {
-				row, err := a.scaleOne(cmd.Context(), n, partitions, rate, lasts)
-				if err != nil {
-					return fmt.Errorf("%d nodes: %w", n, err)
+			for _, naive := range shapes(baseline) {
+				for _, n := range nodes {
+					row, err := a.scaleOne(cmd.Context(), shape{n, partitions, naive}, rate, lasts)
+					if err != nil {
+						return fmt.Errorf("%d nodes: %w", n, err)
+					}
+					rows = append(rows, row)
 				}
-				rows = append(rows, row)
 			}
 			if plot != "" {
 				if err := os.WriteFile(plot, []byte(scalePlot(rows)), 0o644); err != nil {
@@ -91,14 +99,35 @@ latencies grow with the number of processes that want them.`,
 	cmd.Flags().Float64Var(&rate, "rate", scaleRate, "`N` submissions a second in all")
 	cmd.Flags().DurationVar(&lasts, "for", 15*time.Second, "time of each measurement")
 	cmd.Flags().IntVar(&partitions, "partitions", scalePartitions, "`N` partitions")
+	cmd.Flags().BoolVar(&baseline, "baseline", false, "measure one group of all nodes too")
 	cmd.Flags().StringVar(&plot, "plot", "", "also draw the table into this SVG `FILE`")
 	return cmd
 }
 
+// shape is what is measured.
+type shape struct {
+	nodes, partitions int
+	naive             bool
+}
+
+func (s shape) String() string {
+	if s.naive {
+		return fmt.Sprintf("%d nodes, one group of them all", s.nodes)
+	}
+	return fmt.Sprintf("%d nodes", s.nodes)
+}
+
+func (s shape) start(ctx context.Context) (*local.Cluster, func(), error) {
+	if !s.naive {
+		return startLocal(ctx, "cairn-scale-", s.nodes, "--partitions", strconv.Itoa(s.partitions))
+	}
+	return startLocal(ctx, "cairn-scale-", s.nodes, "--partitions", "1", replicasFlag, strconv.Itoa(s.nodes))
+}
+
 // scaleOne measures one size.
-func (a *app) scaleOne(ctx context.Context, nodes, partitions int, rate float64, lasts time.Duration) (scaleRow, error) {
-	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", nodes)
-	cl, remove, err := startLocal(ctx, "cairn-scale-", nodes, "--partitions", strconv.Itoa(partitions))
+func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Duration) (scaleRow, error) {
+	fmt.Fprintf(a.Stderr, "Starting %v ...\n", s)
+	cl, remove, err := s.start(ctx)
 	if err != nil {
 		return scaleRow{}, err
 	}
@@ -119,7 +148,7 @@ func (a *app) scaleOne(ctx context.Context, nodes, partitions int, rate float64,
 	if err := a.calm(ctx, c); err != nil {
 		return scaleRow{}, err
 	}
-	fmt.Fprintf(a.Stderr, "Measuring %d nodes: at rest, and %v submissions a second ...\n", nodes, rate)
+	fmt.Fprintf(a.Stderr, "Measuring %v: at rest, and %v submissions a second ...\n", s, rate)
 	rest, err := span(ctx, cl.URLs(), b.pids, func() error { return sleep(ctx, scaleIdle) })
 	if err != nil {
 		return scaleRow{}, err
@@ -135,7 +164,7 @@ func (a *app) scaleOne(ctx context.Context, nodes, partitions int, rate float64,
 	if err != nil {
 		return scaleRow{}, err
 	}
-	return scaleOf(nodes, r, rest, busy), nil
+	return scaleOf(s, r, rest, busy), nil
 }
 
 // calm waits until leaderships have stopped moving.
@@ -248,12 +277,13 @@ func scrape(ctx context.Context, urls []string) (map[string]float64, error) {
 	return sums, nil
 }
 
-func scaleOf(nodes int, r *load.Result, rest, busy spent) scaleRow {
+func scaleOf(s shape, r *load.Result, rest, busy spent) scaleRow {
 	ops := float64(max(r.Ops, 1))
 	idle := busy.took.Seconds() / rest.took.Seconds() // how much of the span at rest the busy one holds
 	errs := sum(r.Errors)
+	nodes := s.nodes
 	return scaleRow{
-		Nodes: nodes, PerSecond: r.PerSecond(), Errors: errs,
+		Nodes: nodes, Naive: s.naive, PerSecond: r.PerSecond(), Errors: errs,
 		P50: float64(r.Latency.ValueAtQuantile(50)) / 1e3, P99: float64(r.Latency.ValueAtQuantile(99)) / 1e3,
 		Batch:    busy.commands / max(busy.entries, 1),
 		Messages: (busy.messages - idle*rest.messages) / ops, Bytes: (busy.bytes - idle*rest.bytes) / ops,
@@ -265,13 +295,25 @@ func scaleOf(nodes int, r *load.Result, rest, busy spent) scaleRow {
 }
 
 func scaleTable(rows []scaleRow) *table {
-	t := newTable(">NODES", ">PER SECOND", ">P50", ">P99", ">ERRORS", ">BATCH", ">MESSAGES", ">BYTES", ">SYNCS", ">SYNC TIME",
+	t := newTable(">NODES", "GROUPS", ">PER SECOND", ">P50", ">P99", ">ERRORS", ">BATCH", ">MESSAGES", ">BYTES", ">SYNCS", ">SYNC TIME",
 		">CPU/1,000", ">NET CPU", ">IDLE CPU", ">IDLE MSG/S", ">RSS MB", ">LEADER CHANGES")
 	f := func(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	for _, r := range rows {
-		t.add(strconv.Itoa(r.Nodes), thousands(int(r.PerSecond)), millis(r.P50), millis(r.P99), thousands(int(r.Errors)), f(r.Batch, 2),
+		groups := "partitions"
+		if r.Naive {
+			groups = "one of all"
+		}
+		t.add(strconv.Itoa(r.Nodes), groups, thousands(int(r.PerSecond)), millis(r.P50), millis(r.P99), thousands(int(r.Errors)), f(r.Batch, 2),
 			f(r.Messages, 2), thousands(int(r.Bytes)), f(r.Syncs, 2), millis(r.SyncMS), f(r.CPU, 0)+" ms", f(r.NetCPU, 0)+" ms",
 			f(r.IdleCPU, 1)+" %", f(r.IdleMessage, 1), f(r.RSS, 0), f(r.Leaders, 0))
 	}
 	return t
+}
+
+// shapes are the ways to measure: with partitions, and the naive one if asked for.
+func shapes(baseline bool) []bool {
+	if baseline {
+		return []bool{false, true}
+	}
+	return []bool{false}
 }

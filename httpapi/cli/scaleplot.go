@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ const (
 	panelGap                = 50
 	panelColumns            = 3
 )
+
+const naiveColour = "#b03a2e"
 
 // panel is one figure over the number of nodes.
 type panel struct {
@@ -41,6 +44,10 @@ func scalePlot(rows []scaleRow) string {
 	for i, p := range scalePanels {
 		p.draw(&b, rows, panelGap+i%panelColumns*(panelWidth+panelGap), panelGap+i/panelColumns*(panelHeight+2*panelGap))
 	}
+	fmt.Fprintf(&b, `<text x="%d" y="%d" fill="#1b6ca8">partitions of three replicas</text>`+"\n", panelGap, height-12)
+	if slices.ContainsFunc(rows, func(r scaleRow) bool { return r.Naive }) {
+		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">one group of which every node is a voter</text>`+"\n", panelGap+panelWidth, height-12, naiveColour)
+	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
@@ -57,14 +64,22 @@ func (p panel) draw(b *strings.Builder, rows []scaleRow, left, top int) {
 	y := func(v float64) float64 { return float64(top+panelHeight) - float64(panelHeight)*max(v, 0)/(1.15*most) }
 	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", left, top-12, p.title)
 	fmt.Fprintf(b, `<path d="M%d %dV%dH%d" fill="none" stroke="#999"/>`+"\n", left, top, top+panelHeight, left+panelWidth)
-	var line []string
-	for _, r := range rows {
-		line = append(line, fmt.Sprintf("%.1f,%.1f", x(r.Nodes), y(p.of(r))))
+	for _, naive := range []bool{true, false} {
+		colour := "#1b6ca8"
+		if naive {
+			colour = naiveColour
+		}
+		var line []string
+		for _, r := range rows {
+			if r.Naive == naive {
+				line = append(line, fmt.Sprintf("%.1f,%.1f", x(r.Nodes), y(p.of(r))))
+				fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x(r.Nodes), y(p.of(r)), colour)
+				fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle" fill="%s">%.4g</text>`+"\n", x(r.Nodes), y(p.of(r))-8, colour, p.of(r))
+			}
+		}
+		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(line, " "), colour)
 	}
-	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="#1b6ca8" stroke-width="2"/>`+"\n", strings.Join(line, " "))
 	for _, r := range rows {
-		fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="#1b6ca8"/>`+"\n", x(r.Nodes), y(p.of(r)))
-		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%.4g</text>`+"\n", x(r.Nodes), y(p.of(r))-8, p.of(r))
 		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle" fill="#666">%d</text>`+"\n", x(r.Nodes), top+panelHeight+16, r.Nodes)
 	}
 }

@@ -24,9 +24,13 @@ const (
 // Limits of what a cluster may be founded with.
 const (
 	maxPartitions  = 1024
+	maxReplicas    = 64 // see replicasFlag
 	minNodeTimeout = 500 * time.Millisecond
 	maxNodeName    = 64 // bytes
 )
+
+// replicasFlag is hidden.
+const replicasFlag = "--bench-replicas"
 
 // ServeConfig is what "serve" and "join" read from their flags: all that a node
 // needs to know at its start. It is valid when Config.Serve gets it.
@@ -61,6 +65,10 @@ type ServeConfig struct {
 	NodeTimeout   time.Duration
 	ReassignAfter time.Duration
 
+	// Replicas is how many voters a partition gets; 0 means three. It is for "bench
+	// scale --baseline", and hidden.
+	Replicas int
+
 	// AdminTokenFile and JoinTokenFile are new files, mode 0600, for the tokens
 	// of a founding. Empty: the tokens are told on Stderr only.
 	AdminTokenFile, JoinTokenFile string
@@ -94,6 +102,8 @@ func (c ServeConfig) Validate() error {
 		return fmt.Errorf("--name must be at most %d bytes without blanks or control characters", maxNodeName)
 	case c.Partitions < 0 || c.Partitions > maxPartitions:
 		return fmt.Errorf("--partitions must be 1 to %d; 2 to 4 for each node you expect is a good number", maxPartitions)
+	case c.Replicas < 0 || c.Replicas > maxReplicas:
+		return fmt.Errorf("--bench-replicas must be 1 to %d", maxReplicas)
 	case c.NodeTimeout != 0 && c.NodeTimeout < minNodeTimeout:
 		return fmt.Errorf("--node-timeout must be at least %v, or every pause declares a node down", minNodeTimeout)
 	case c.ReassignAfter < 0:
@@ -172,6 +182,8 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.IntVar(&cfg.Partitions, "partitions", DefaultPartitions, "`N` partitions, fixed at the founding")
 	f.DurationVar(&cfg.NodeTimeout, "node-timeout", DefaultNodeTimeout, "silence after which a node is down; set at the founding")
 	f.DurationVar(&cfg.ReassignAfter, "reassign-after", DefaultReassignAfter, "downtime after which a node's replicas move; set at the founding")
+	f.IntVar(&cfg.Replicas, strings.TrimPrefix(replicasFlag, "--"), 0, "`N` voters of each partition instead of three, for benchmarks")
+	f.MarkHidden(strings.TrimPrefix(replicasFlag, "--"))
 	f.StringVar(&cfg.AdminTokenFile, "admin-token-file", "", "write the founding's admin token to this new `FILE`")
 	f.StringVar(&cfg.JoinTokenFile, "join-token-file", "", "write the founding's join token to this new `FILE`")
 	f.StringVar(&cfg.ReadyFile, "ready-file", "", "write the bound addresses to this `FILE` (JSON) once the node serves")

@@ -39,6 +39,8 @@ type Config struct {
 	Dir    string   // an empty directory for everything the nodes write
 	Nodes  int      // 1 to MaxNodes
 	Flags  []string // more flags of "serve" and "join"
+
+	Replicas int // how many of a partition Settled waits for, if Flags ask for more than three
 }
 
 // Cluster is a running cluster. Its methods are safe for concurrent use; Stop
@@ -301,9 +303,9 @@ func (c *Cluster) unsettled(ctx context.Context, cl *client.Client) string {
 	if err != nil {
 		return err.Error()
 	}
-	want := 1
-	if c.Nodes() >= 3 {
-		want = 3
+	want := max(3, c.cfg.Replicas)
+	if c.Nodes() < want {
+		want = 1
 	}
 	for _, p := range parts.Partitions {
 		if voters := caughtUp(p); p.State != "ok" || voters != want {
