@@ -45,6 +45,7 @@ type scaleRow struct {
 	Bytes       float64 `json:"bytes_per_submission"`      // likewise
 	Syncs       float64 `json:"syncs_per_submission"`      // of all nodes' logs
 	SyncMS      float64 `json:"sync_ms"`                   // how long one took
+	Wait        float64 `json:"wait_ms_per_submission"`    // of all nodes' threads, for a core
 	CPU         float64 `json:"cpu_ms_per_1000"`           // of all nodes
 	NetCPU      float64 `json:"net_cpu_ms_per_1000"`       // net of idle
 	IdleCPU     float64 `json:"idle_cpu_percent_per_node"` // of a core
@@ -67,7 +68,9 @@ func (a *app) benchScale() *cobra.Command {
 fixed load on each, and show what a submission costs: what does not grow with the
 number of nodes is the point. Costs are net of what the cluster does at rest,
 which is shown beside them. All nodes share this machine's cores and disk, so
-latencies grow with the number of processes that want them.
+latencies grow with the number of processes that want them: SYNC TIME is how long
+one write to a log took, CORE WAIT how long the nodes' threads together waited for
+a core, a submission.
 
 With --baseline each size is measured once more the naive way: one group of which
 every node is a voter, so that every event goes to every node.`,
@@ -205,7 +208,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // spent is what all nodes together did in a span of time.
 type spent struct {
 	took                     time.Duration
-	cpu                      time.Duration
+	cpu, waited              time.Duration
 	rss                      float64 // bytes at its end, of all
 	messages, bytes          float64
 	syncs, syncing           float64
@@ -223,8 +226,9 @@ var families = []string{
 func span(ctx context.Context, urls []string, pids []int, f func() error) (spent, error) {
 	before, err := scrape(ctx, urls)
 	cpu, err2 := load.CPU(pids)
+	waited, err3 := load.Waited(pids)
 	start := time.Now()
-	if err := errors.Join(err, err2); err != nil {
+	if err := errors.Join(err, err2, err3); err != nil {
 		return spent{}, err
 	}
 	if err := f(); err != nil {
@@ -232,13 +236,14 @@ func span(ctx context.Context, urls []string, pids []int, f func() error) (spent
 	}
 	took := time.Since(start)
 	after, err := load.CPU(pids)
+	delayed, err3 := load.Waited(pids)
 	now, err2 := scrape(ctx, urls)
-	if err := errors.Join(err, err2); err != nil {
+	if err := errors.Join(err, err2, err3); err != nil {
 		return spent{}, err
 	}
 	d := func(name string) float64 { return now[name] - before[name] }
 	return spent{
-		took: took, cpu: after - cpu, rss: now["process_resident_memory_bytes"],
+		took: took, cpu: after - cpu, waited: delayed - waited, rss: now["process_resident_memory_bytes"],
 		messages: d(families[0]), bytes: d(families[1]), syncs: d(families[2]), syncing: d(families[3]),
 		entries: d(families[4]), commands: d(families[5]), moves: d(families[6]),
 	}, nil
@@ -288,7 +293,8 @@ func scaleOf(s shape, r *load.Result, rest, busy spent) scaleRow {
 		Batch:    busy.commands / max(busy.entries, 1),
 		Messages: (busy.messages - idle*rest.messages) / ops, Bytes: (busy.bytes - idle*rest.bytes) / ops,
 		Syncs: busy.syncs / ops, SyncMS: 1e3 * busy.syncing / max(busy.syncs, 1),
-		CPU: 1e6 * busy.cpu.Seconds() / ops, NetCPU: 1e6 * (busy.cpu.Seconds() - idle*rest.cpu.Seconds()) / ops,
+		Wait: 1e3 * (busy.waited.Seconds() - idle*rest.waited.Seconds()) / ops,
+		CPU:  1e6 * busy.cpu.Seconds() / ops, NetCPU: 1e6 * (busy.cpu.Seconds() - idle*rest.cpu.Seconds()) / ops,
 		IdleCPU: 100 * rest.cpu.Seconds() / rest.took.Seconds() / float64(nodes), IdleMessage: rest.messages / rest.took.Seconds() / float64(nodes),
 		RSS: busy.rss / float64(nodes) / (1 << 20), Leaders: busy.moves,
 	}
@@ -296,7 +302,7 @@ func scaleOf(s shape, r *load.Result, rest, busy spent) scaleRow {
 
 func scaleTable(rows []scaleRow) *table {
 	t := newTable(">NODES", "GROUPS", ">PER SECOND", ">P50", ">P99", ">ERRORS", ">BATCH", ">MESSAGES", ">BYTES", ">SYNCS", ">SYNC TIME",
-		">CPU/1,000", ">NET CPU", ">IDLE CPU", ">IDLE MSG/S", ">RSS MB", ">LEADER CHANGES")
+		">CORE WAIT", ">CPU/1,000", ">NET CPU", ">IDLE CPU", ">IDLE MSG/S", ">RSS MB", ">LEADER CHANGES")
 	f := func(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	for _, r := range rows {
 		groups := "partitions"
@@ -304,7 +310,7 @@ func scaleTable(rows []scaleRow) *table {
 			groups = "one of all"
 		}
 		t.add(strconv.Itoa(r.Nodes), groups, thousands(int(r.PerSecond)), millis(r.P50), millis(r.P99), thousands(int(r.Errors)), f(r.Batch, 2),
-			f(r.Messages, 2), thousands(int(r.Bytes)), f(r.Syncs, 2), millis(r.SyncMS), f(r.CPU, 0)+" ms", f(r.NetCPU, 0)+" ms",
+			f(r.Messages, 2), thousands(int(r.Bytes)), f(r.Syncs, 2), millis(r.SyncMS), millis(r.Wait), f(r.CPU, 0)+" ms", f(r.NetCPU, 0)+" ms",
 			f(r.IdleCPU, 1)+" %", f(r.IdleMessage, 1), f(r.RSS, 0), f(r.Leaders, 0))
 	}
 	return t

@@ -29,6 +29,8 @@ var scalePanels = []panel{
 	{"CPU ms a 1,000, net of idle", func(r scaleRow) float64 { return r.NetCPU }},
 	{"latency p50, ms", func(r scaleRow) float64 { return r.P50 }},
 	{"latency p99, ms", func(r scaleRow) float64 { return r.P99 }},
+	{"wait for a core, ms a submission", func(r scaleRow) float64 { return r.Wait }},
+	{"one sync, ms", func(r scaleRow) float64 { return r.SyncMS }},
 	{"idle CPU a node, % of a core", func(r scaleRow) float64 { return r.IdleCPU }},
 	{"idle messages a node and second", func(r scaleRow) float64 { return r.IdleMessage }},
 	{"memory a node, MB", func(r scaleRow) float64 { return r.RSS }},

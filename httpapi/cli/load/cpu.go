@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -26,6 +27,31 @@ func CPU(pids []int) (time.Duration, error) {
 			return 0, fmt.Errorf("read the CPU time of process %d: %w", pid, err)
 		}
 		total += time.Duration(ticks) * clockTick
+	}
+	return total, nil
+}
+
+// Waited is the time that the processes' threads have been ready to run and were
+// not running, so far: the kernel's run_delay (sched-stats, "Documentation/
+// scheduler"). Threads that have ended are not counted.
+func Waited(pids []int) (time.Duration, error) {
+	var total time.Duration
+	for _, pid := range pids {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil {
+			return 0, err
+		}
+		for _, file := range files {
+			stat, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread has just ended
+			}
+			var ran, waited, slices int64
+			if _, err := fmt.Sscan(string(stat), &ran, &waited, &slices); err != nil {
+				return 0, fmt.Errorf("read %s: %w", file, err)
+			}
+			total += time.Duration(waited)
+		}
 	}
 	return total, nil
 }
