@@ -63,6 +63,44 @@ func TestFailover(t *testing.T) {
 	})
 }
 
+// TestSecondStands: the first follower that is told to stand lacks an entry and
+// cannot win; the one that has it wins at once when it is told next, though the
+// first has raised the term.
+func TestSecondStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		all := w.three(t)
+		defer closeAll(t, all)
+		old, behind, ahead := all[0], all[1], all[2]
+		until(t, func() bool { return behind.group.Last() == old.group.Last() && behind.group.Leader() == old.group.Replica() })
+		w.mu.Lock()
+		w.cut[[2]fsm.NodeID{old.node, behind.node}] = true
+		w.mu.Unlock()
+		if _, _, err := old.group.Propose(number(1)); err != nil {
+			t.Fatal(err)
+		}
+		w.isolate(old.node, true)
+		leader, term := old.group.Replica(), old.group.Term()
+		if !behind.group.Nominate(term, leader) {
+			t.Fatal("the first follower does not stand")
+		}
+		time.Sleep(250 * time.Millisecond)
+		if behind.group.Leads() || ahead.group.Term() <= term {
+			t.Fatal("the first follower has won, or has not stood: the test shows nothing")
+		}
+		if !ahead.group.Nominate(term, leader) {
+			t.Error("the second follower does not stand")
+		}
+		time.Sleep(100 * time.Millisecond)
+		if !ahead.group.Leads() {
+			t.Error("the second follower does not lead")
+		}
+		if ahead.group.Nominate(term, leader) || behind.group.Nominate(term, leader) {
+			t.Error("a leader, or one that follows another, stands")
+		}
+	})
+}
+
 // TestReturnIsQuick: a follower that was away for minutes has everything within
 // a second of its return, not after raft's backoff of up to ten.
 func TestReturnIsQuick(t *testing.T) {

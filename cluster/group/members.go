@@ -82,10 +82,14 @@ func (g *Group) TransferTo(r fsm.Replica) error {
 }
 
 // Nominate makes this replica stand for election, if it is a voter that follows
-// the given leader in the given term, and has not done so in this term before.
-// Whoever calls it has reason to believe that the leader is gone: if it is not, a
-// follower with a log as long takes its place, which costs a pause and nothing
-// else. It reports whether the replica stands.
+// the given leader in the given term, or in a later one knows no leader; and it
+// has not done so in its present term before. Whoever calls it has reason to
+// believe that the leader is gone: if it is not, a follower with a log as long
+// takes its place, which costs a pause and nothing else. It reports whether the
+// replica stands.
+//
+// A later term without a leader is that of another who stood and lacks entries
+// that this replica has: it cannot win, and has only raised the term.
 //
 // Raft itself does not look: TimeoutNow to a non-voter, or to the leader, deposes
 // a healthy leader.
@@ -95,11 +99,12 @@ func (g *Group) Nominate(term uint64, leader fsm.Replica) bool {
 		return false
 	}
 	self, in := conf.Has(g.conf.Replica)
-	if !in || !self.Voter || leader == g.conf.Replica || g.raft.State() != raft.Follower ||
-		g.Term() != term || g.Leader() != leader {
+	now, follows := g.Term(), g.Leader()
+	orphan := now == term && follows == leader || now > term && follows.IsZero()
+	if !in || !self.Voter || leader == g.conf.Replica || g.raft.State() != raft.Follower || !orphan {
 		return false
 	}
-	if last := g.stood.Load(); last >= term || !g.stood.CompareAndSwap(last, term) {
+	if last := g.stood.Load(); last >= now || !g.stood.CompareAndSwap(last, now) {
 		return false
 	}
 	g.trans.campaign()
