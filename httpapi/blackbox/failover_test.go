@@ -118,21 +118,28 @@ func (f *failover) led() (by [][]int, controller int) {
 	return by, controller
 }
 
+// spread waits until leaderships are spread, and returns what led does. It does not
+// wait for long: nodes that crash time after time are trusted less and less.
+func (f *failover) spread() (by [][]int, controller int) {
+	f.c.t.Helper()
+	for end := time.Now().Add(electWithin); ; {
+		by, controller = f.led()
+		least := len(f.teams)
+		for i := range by {
+			least = min(least, len(by[i]))
+		}
+		if least >= len(f.teams)/len(by) || time.Now().After(end) {
+			return by, controller
+		}
+		wait(f.c.t.Context(), pollEvery)
+	}
+}
+
 // round kills the node that leads the most, waits until every partition has
 // accepted again, and brings it back.
 func (f *failover) round() (took []time.Duration, controller bool) {
 	f.c.t.Helper()
-	var by [][]int
-	var controllerAt int
-	eventually(f.c.t, settleWithin, "leaderships are spread", func() error {
-		by, controllerAt = f.led()
-		for i := range by {
-			if n := len(f.teams) / len(by); len(by[i]) < n {
-				return fmt.Errorf("%s leads %d partitions, want at least %d", f.c.Name(i), len(by[i]), n)
-			}
-		}
-		return nil
-	})
+	by, controllerAt := f.spread()
 	victim := 0
 	for i := range by {
 		if len(by[i]) > len(by[victim]) || len(by[i]) == len(by[victim]) && i != controllerAt && rand.N(2) == 0 {
