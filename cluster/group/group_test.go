@@ -72,7 +72,9 @@ func TestSecondStands(t *testing.T) {
 		all := w.three(t)
 		defer closeAll(t, all)
 		old, behind, ahead := all[0], all[1], all[2]
-		until(t, func() bool { return behind.group.Last() == old.group.Last() && behind.group.Leader() == old.group.Replica() })
+		until(t, func() bool {
+			return behind.group.Last() == old.group.Last() && behind.group.Leader() == old.group.Replica()
+		})
 		w.mu.Lock()
 		w.cut[[2]fsm.NodeID{old.node, behind.node}] = true
 		w.mu.Unlock()
