@@ -19,8 +19,9 @@ import (
 // cores with everything on loopback, against a limit of three single entries: a
 // third more submissions a second at 64 clients, a seventh more at 512.)
 //
-// An entry belongs to its wave until it is done, or for hold: a group that has
-// lost its quorum leaves its one late entry behind and stalls nobody.
+// An entry belongs to its wave until it is done, or has taken several times what
+// entries take: a group that has lost its quorum leaves its one late entry behind
+// and stalls nobody for long.
 type Pacer struct {
 	now func() time.Time
 
@@ -29,6 +30,7 @@ type Pacer struct {
 	waves int          // on their way
 	queue []chan *wave // who waits for the next one
 
+	mean            time.Duration // of entries of late; 0: unknown
 	fastest, before time.Duration // fastest entry of this window and of the last one
 	window          time.Time     // when this window began
 	quick, slow     int           // entries judged since the limit was last set
@@ -38,8 +40,13 @@ type Pacer struct {
 type wave struct{ left int } // of them still on their way
 
 const (
-	// hold is the longest that an entry keeps its wave from being over.
-	hold = 20 * time.Millisecond
+	// An entry keeps its wave from being over for at most holdTimes the mean of
+	// late, within minHold and maxHold.
+	holdTimes = 4
+	minHold   = 2 * time.Millisecond
+	maxHold   = 20 * time.Millisecond
+	// meanOver is how many entries the mean looks back, about.
+	meanOver = 16
 	// maxWaves bounds the limit.
 	maxWaves = 8
 	// fastestFor is how long the fastest entry is remembered, at least.
@@ -55,7 +62,7 @@ func NewPacer() *Pacer { return &Pacer{now: time.Now, limit: 1} }
 // entry's part in it; calling it again does nothing. done says whether the entry
 // was committed: only then its time tells anything.
 func (p *Pacer) Acquire() (release func(done bool)) {
-	w := p.join()
+	w, hold := p.join()
 	start := p.now()
 	var once sync.Once
 	give := func(done bool) { once.Do(func() { p.release(w, done, p.now().Sub(start)) }) }
@@ -66,23 +73,37 @@ func (p *Pacer) Acquire() (release func(done bool)) {
 	}
 }
 
-func (p *Pacer) join() *wave {
+func (p *Pacer) join() (*wave, time.Duration) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.waves < p.limit {
 		p.waves++
-		p.mu.Unlock()
-		return &wave{left: 1}
+		return &wave{left: 1}, p.hold()
 	}
 	turn := make(chan *wave, 1)
 	p.queue = append(p.queue, turn)
 	p.mu.Unlock()
-	return <-turn // every wave is over after hold, so this ends
+	w := <-turn // every wave is over after maxHold, so this ends
+	p.mu.Lock()
+	return w, p.hold()
+}
+
+// hold is how long an entry may keep its wave. The caller has mu.
+func (p *Pacer) hold() time.Duration {
+	if p.mean == 0 {
+		return maxHold
+	}
+	return min(max(holdTimes*p.mean, minHold), maxHold)
 }
 
 func (p *Pacer) release(w *wave, done bool, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if done {
+		if p.mean == 0 {
+			p.mean = took
+		}
+		p.mean += (took - p.mean) / meanOver
 		p.judge(took)
 	}
 	if w.left--; w.left == 0 {

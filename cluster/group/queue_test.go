@@ -237,8 +237,8 @@ func TestPacer(t *testing.T) {
 		for range 3 {
 			second = append(second, <-wave)
 		}
-		if took := time.Since(start); took != hold {
-			t.Errorf("an entry that was never done held the others up for %v, want %v", took, hold)
+		if took := time.Since(start); took != maxHold {
+			t.Errorf("an entry that was never done held the others up for %v, want %v", took, maxHold)
 		}
 		last := acquired(p)
 		stuck(true) // late: must not end a wave that is not its own
@@ -257,6 +257,28 @@ func TestPacer(t *testing.T) {
 		case <-last:
 		default:
 			t.Error("the next wave did not leave when the last one was over")
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// TestPacerLeavesBehind: a stuck entry holds the others up for a few times of what
+// entries take, not for the longest that any may.
+func TestPacerLeavesBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPacer()
+		for range 100 {
+			release := p.Acquire()
+			time.Sleep(time.Millisecond)
+			release(true)
+		}
+		for range p.Limit() { // all waves that may be away are stuck
+			p.Acquire()
+		}
+		start := time.Now()
+		<-acquired(p)
+		if took := time.Since(start); took != holdTimes*time.Millisecond {
+			t.Errorf("entries of 1ms waited %v for one that is stuck", took)
 		}
 		time.Sleep(time.Second)
 	})
