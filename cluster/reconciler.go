@@ -16,7 +16,7 @@ const (
 	reconcileEvery   = 500 * time.Millisecond
 	aliveFor         = 3 * time.Second  // a follower that answered so recently is alive
 	steadyFor        = 4 * time.Second  // leadership goes to a follower that has answered for so long
-	closeBehind      = 64               // entries behind the leader that count as caught up
+	closeBehind      = 64               // entries behind the leader that count as caught up, of a log that has begun
 	transferPause    = 10 * time.Second // before a group is handed over a second time; doubles
 	maxTransferPause = 10 * time.Minute
 	transferGap      = 100 * time.Millisecond // between any two hand-overs of this node
@@ -201,7 +201,8 @@ func observe(g *group.Group, want []placement.Want, preferred fsm.NodeID, now ti
 			m.Match = peer.Match
 			m.Alive = now.Sub(peer.Answered) < aliveFor
 			m.Steady = m.Alive && now.Sub(peer.Since) >= steadyFor
-			m.CaughtUp = m.Alive && peer.Match+closeBehind >= last
+			// A replica that has nothing yet is never close, however short the log is.
+			m.CaughtUp = m.Alive && peer.Match > 0 && peer.Match+closeBehind >= last
 		}
 		v.Members = append(v.Members, m)
 	}

@@ -71,23 +71,17 @@ func (r *router) toPartition(ctx context.Context, p fsm.PartitionID, c call) err
 // the error is Unavailable if nothing can have been done, OutcomeUnknown else.
 func (r *router) route(ctx context.Context, g uint32, c call) error {
 	sent := false
-	next := fsm.NodeID("")
+	var ask search
 	for attempt := 0; ; attempt++ {
-		to := next
-		if to == "" {
-			to = r.candidate(g, attempt)
-		}
-		next = ""
+		to := ask.next(func(n int) fsm.NodeID { return r.candidate(g, n) })
 		err := r.try(ctx, g, to, c)
 		switch kind := fsm.KindOf(err); {
 		case err == nil:
 			r.remember(g, to)
 			return nil
 		case kind == fsm.NotLeader:
-			if hint := fsm.NodeID(err.Error()); hint != to {
-				next = hint // may be empty: ask the next candidate
-			}
-			r.remember(g, next)
+			ask.refused(to, fsm.NodeID(err.Error()))
+			r.remember(g, ask.hint)
 		case kind == fsm.OutcomeUnknown:
 			sent = true
 			r.remember(g, "")
@@ -96,10 +90,9 @@ func (r *router) route(ctx context.Context, g uint32, c call) error {
 		default:
 			return err
 		}
-		if next != "" && attempt < 3 {
+		if ask.hint != "" && attempt < 3 {
 			continue
 		}
-		next = ""
 		if !pause(ctx, attempt) {
 			return r.giveUp(sent)
 		}
@@ -156,10 +149,42 @@ func forwardResult(err error) string {
 	return "refused"
 }
 
-// candidate guesses who leads: what the local replica believes, else who led
-// when last asked, else the preferred leader, else the wished replicas in turn.
-func (r *router) candidate(g uint32, attempt int) fsm.NodeID {
-	if attempt == 0 {
+// search decides whom a request asks next: whom the last one asked named as the
+// leader, else the next guess. A leader need not be among the guesses: while a
+// partition moves, one that is no longer wished still leads. But names may lead
+// in a circle, so after maxHops of them it is a guess again.
+type search struct {
+	hint    fsm.NodeID // whom the last node asked believes to lead; empty: nobody
+	guesses int        // made so far
+	hops    int        // since the last guess
+}
+
+const maxHops = 2
+
+func (s *search) next(guess func(n int) fsm.NodeID) fsm.NodeID {
+	to := s.hint
+	s.hint = ""
+	if to != "" && s.hops < maxHops {
+		s.hops++
+		return to
+	}
+	s.hops = 0
+	s.guesses++
+	return guess(s.guesses - 1)
+}
+
+// refused notes that a node does not lead, and whom it believes to.
+func (s *search) refused(by, hint fsm.NodeID) {
+	if hint != by {
+		s.hint = hint
+	}
+}
+
+// candidate is the n-th guess who leads: what the local replica believes, else
+// who led when last asked, else the preferred leader, else the wished replicas in
+// turn.
+func (r *router) candidate(g uint32, n int) fsm.NodeID {
+	if n == 0 {
 		if local := r.node.localGroup(g); local != nil {
 			if leader := local.Leader().Node; leader != "" {
 				return leader
@@ -176,7 +201,7 @@ func (r *router) candidate(g uint32, attempt int) fsm.NodeID {
 	if len(nodes) == 0 {
 		return ""
 	}
-	return nodes[attempt%len(nodes)]
+	return nodes[n%len(nodes)]
 }
 
 // members lists the nodes that may lead a group, the likeliest first.
