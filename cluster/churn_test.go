@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"cairn/fsm"
-	"cairn/fsm/controller"
 )
 
 // Churn: a cluster in which nodes crash and come back, are cut off, join, leave
@@ -122,7 +121,7 @@ func (c *churn) hurt() {
 			down = append(down, i)
 		}
 	}
-	switch kind := c.rng.IntN(10); {
+	switch kind := c.rng.IntN(12); {
 	case kind < 3 && len(up) > 2 && len(down) < 2:
 		c.note("crash")
 		c.end(up[c.rng.IntN(len(up))], false)
@@ -135,6 +134,18 @@ func (c *churn) hurt() {
 		c.net.isolate(name, true)
 		time.Sleep(time.Duration(1+c.rng.IntN(40)) * time.Second)
 		c.net.isolate(name, false)
+	case kind == 10:
+		c.note("silence")
+		name := c.nodes[up[c.rng.IntN(len(up))]].name
+		c.net.silence(name, true)
+		time.Sleep(time.Duration(1+c.rng.IntN(20)) * time.Second)
+		c.net.silence(name, false)
+	case kind == 11:
+		c.note("slow")
+		name := c.nodes[up[c.rng.IntN(len(up))]].name
+		c.net.slow(name, time.Duration(1+c.rng.IntN(500))*time.Millisecond)
+		time.Sleep(time.Duration(1+c.rng.IntN(40)) * time.Second)
+		c.net.slow(name, 0)
 	case kind == 7 && len(up)+len(down) < c.size.most && c.nodes[0].node != nil:
 		c.note("join")
 		c.mu.Lock()
@@ -235,149 +246,5 @@ func (c *churn) player(ctx context.Context, team fsm.TeamID, seed uint64) {
 		}
 		c.mu.Unlock()
 		time.Sleep(time.Duration(500+rng.IntN(3000)) * time.Millisecond)
-	}
-}
-
-// observe checks at every moment what must never be otherwise.
-func (c *churn) observe(ctx context.Context) {
-	for ctx.Err() == nil {
-		for _, i := range c.running() {
-			if n := c.nodeAt(i); n != nil && n.control != nil {
-				c.inspect(n)
-			}
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
-func (c *churn) inspect(n *Node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// One leader in a term. The state is read between two looks at the term.
-	term := n.control.group.Term()
-	if n.control.group.Leads() && n.control.group.Term() == term {
-		c.leads("controller", term, n.ID())
-	}
-	for _, r := range n.replicas.all() {
-		term := r.group.Term()
-		if r.group.Leads() && r.group.Term() == term {
-			c.leads(r.group.Name(), term, n.ID())
-		}
-	}
-	// The table only moves on. A node that restarts begins with what its log and
-	// snapshot have, so what is compared is of one life.
-	st := n.control.state()
-	if v := st.TableVersion(); v < c.tables[n] {
-		c.t.Errorf("%s: the table went from version %d back to %d", n.conf.Name, c.tables[n], v)
-	}
-	c.tables[n] = st.TableVersion()
-	old := c.epochs[n]
-	var now []uint64
-	for i, row := range st.Partitions() {
-		if i < len(old) && row.Epoch < old[i] {
-			c.t.Errorf("%s: partition %d went from epoch %d back to %d", n.conf.Name, i, old[i], row.Epoch)
-		}
-		now = append(now, row.Epoch)
-		c.wellFormed(row)
-	}
-	c.epochs[n] = now
-}
-
-func (c *churn) leads(group string, term uint64, id fsm.NodeID) {
-	key := fmt.Sprintf("%s/%d", group, term)
-	if other, ok := c.leaders[key]; ok && other != id {
-		c.t.Errorf("%s and %s both lead %s in term %d", other, id, group, term)
-	}
-	c.leaders[key] = id
-}
-
-// wellFormed: no row wishes two replicas on a node, or an even number of voters.
-func (c *churn) wellFormed(row controller.Partition) {
-	seen, voters := map[fsm.NodeID]bool{}, 0
-	for _, t := range row.Target {
-		if seen[t.Replica.Node] {
-			c.t.Errorf("partition %d wishes two replicas on %s", row.ID, t.Replica.Node)
-		}
-		seen[t.Replica.Node] = true
-		if t.Voter {
-			voters++
-		}
-	}
-	if voters%2 == 0 {
-		c.t.Errorf("partition %d wishes %d voters", row.ID, voters)
-	}
-}
-
-// heal lets everybody back and waits until all is whole.
-func (c *churn) heal() {
-	for i, sn := range c.nodes {
-		c.net.isolate(sn.name, false)
-		if sn.node == nil && !sn.left.Load() {
-			c.until(sn.name+" comes back", func() bool { c.begin(i); return c.nodeAt(i) != nil })
-		}
-	}
-	defer func() {
-		if v := c.view(); v != nil && c.t.Failed() {
-			c.t.Logf("at the end: %+v", *v)
-		}
-	}()
-	c.until("everything is whole", func() bool {
-		c.farewell()
-		v := c.view()
-		if v == nil {
-			return false
-		}
-		members := 0
-		for _, m := range v.Nodes {
-			if m.State == controller.Left {
-				continue
-			}
-			if m.Duty == controller.Draining { // a drain whose end was lost
-				_ = c.live(0).Drain(c.t.Context(), m.ID, false)
-			}
-			if members++; m.Status != "alive" {
-				return false
-			}
-		}
-		for _, p := range v.Partitions {
-			if p.State != "ok" || len(p.Members) != min(3, members) {
-				return false
-			}
-		}
-		return members == len(c.running())
-	})
-}
-
-// audit reads every team's history: what was acknowledged, once each, and beside
-// it only what is in doubt.
-func (c *churn) audit() {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Minute)
-	defer cancel()
-	for i := range c.size.teams {
-		count := map[string]int{}
-		for below := uint32(0); ; {
-			page, _, err := c.live(i).Submissions(ctx, c.hunt, team(i), below, 1000, Default)
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			for _, s := range page {
-				count[s.Key]++
-				below = s.Number
-			}
-			if len(page) < 1000 {
-				break
-			}
-		}
-		for _, key := range c.acked[team(i)] {
-			if count[key] != 1 {
-				c.t.Errorf("%s: %s was acknowledged and is there %d times", team(i), key, count[key])
-			}
-			delete(count, key)
-		}
-		for key, n := range count {
-			if n != 1 || !c.doubt[team(i)][key] {
-				c.t.Errorf("%s: %s is there %d times, and nobody was told so", team(i), key, n)
-			}
-		}
 	}
 }

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"slices"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,7 +46,7 @@ func newSim(t *testing.T, n int) *sim {
 // newSimOf is newSim with a number of partitions.
 func newSimOf(t *testing.T, n, partitions int) *sim {
 	t.Helper()
-	s := &sim{t: t, partitions: partitions, net: &memNet{listeners: map[string]*memListener{}, cut: map[[2]string]bool{}}}
+	s := &sim{t: t, partitions: partitions, net: newMemNet()}
 	for i := range n {
 		s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i), data: filepath.Join(t.TempDir(), "data")})
 		s.start(i)
@@ -204,106 +200,3 @@ func (s *sim) submit(i int, h HuntRef, t fsm.TeamID, clue, answer, key string) (
 	defer cancel()
 	return s.live(i).Submit(ctx, Submission{Hunt: h, Team: t, Clue: fsm.ClueID(clue), Answer: answer, Key: key})
 }
-
-// memNet is a network of net.Pipe connections with directed cuts: all its
-// blocking is on channels, so it works inside a bubble.
-type memNet struct {
-	mu        sync.Mutex
-	listeners map[string]*memListener
-	cut       map[[2]string]bool
-	conns     []memConn
-}
-
-type memConn struct {
-	from, to string
-	near     net.Conn
-}
-
-type memListener struct {
-	name string
-	in   chan net.Conn
-	done chan struct{}
-	once sync.Once
-}
-
-type memAddr string
-
-func (a memAddr) Network() string { return "mem" }
-func (a memAddr) String() string  { return string(a) }
-
-func (m *memNet) listen(name string) net.Listener {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l := &memListener{name: name, in: make(chan net.Conn, 16), done: make(chan struct{})}
-	m.listeners[name] = l
-	return l
-}
-
-func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, error) {
-	return func(ctx context.Context, to string) (net.Conn, error) {
-		m.mu.Lock()
-		l, cut := m.listeners[to], m.cut[[2]string{from, to}]
-		m.mu.Unlock()
-		if cut {
-			return nil, errors.New("no route to host")
-		}
-		if l == nil {
-			return nil, syscall.ECONNREFUSED
-		}
-		select {
-		case <-l.done: // before there is room in its backlog
-			return nil, syscall.ECONNREFUSED
-		default:
-		}
-		near, far := net.Pipe()
-		select {
-		case l.in <- far:
-		case <-l.done:
-			return nil, syscall.ECONNREFUSED // its process ended
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.conns = append(m.conns, memConn{from, to, near})
-		return near, nil
-	}
-}
-
-// isolate cuts a node off, connections included, or lets it back.
-// divide keeps new connections from being made between some nodes and all others.
-func (m *memNet) divide(side []string, cut bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, name := range side {
-		for other := range m.listeners {
-			if !slices.Contains(side, other) {
-				m.cut[[2]string{name, other}], m.cut[[2]string{other, name}] = cut, cut
-			}
-		}
-	}
-}
-
-func (m *memNet) isolate(name string, cut bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for other := range m.listeners {
-		m.cut[[2]string{name, other}], m.cut[[2]string{other, name}] = cut, cut
-	}
-	for _, c := range m.conns {
-		if cut && (c.from == name || c.to == name) {
-			c.near.Close()
-		}
-	}
-}
-
-func (l *memListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.in:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-func (l *memListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *memListener) Addr() net.Addr { return memAddr(l.name) }
