@@ -12,7 +12,7 @@ import (
 // Limits of a decoded message.
 const (
 	maxReplicaName = 128
-	maxEntries     = 64       // of one append
+	maxEntries     = 128      // of one append
 	maxEntryData   = 1 << 20  // of one entry
 	maxConfig      = 64 << 10 // an encoded configuration
 )

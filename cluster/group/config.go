@@ -72,7 +72,7 @@ func (t Timing) Validate() error {
 const (
 	commitTimeout = time.Second // idle appends, much of the idle traffic
 	trailingLogs  = 2048        // entries kept behind a snapshot for laggards
-	appendEntries = 8           // entries of up to 256 KiB in one frame of 4 MiB
+	appendBytes   = 2 << 20     // of entries in one append, if they are several; a frame has at most 4 MiB
 	never         = 1 << 62     // for raft's own snapshots: ours go by bytes
 )
 
@@ -81,7 +81,7 @@ func (c Config) raft() *raft.Config {
 	rc.LocalID = raft.ServerID(c.Replica.String())
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = c.Timing.Heartbeat, c.Timing.Election, c.Timing.Lease
 	rc.CommitTimeout = commitTimeout
-	rc.MaxAppendEntries = appendEntries
+	rc.MaxAppendEntries = maxEntries
 	rc.TrailingLogs = trailingLogs
 	rc.SnapshotThreshold, rc.SnapshotInterval = never, 24*time.Hour
 	rc.ShutdownOnRemove = false // the node decides, once it has seen the committed configuration

@@ -127,6 +127,39 @@ func TestReturnIsQuick(t *testing.T) {
 	})
 }
 
+// TestCatchUpTakesFewMessages: who lacks many small entries gets them in a few
+// messages, and who lacks large ones in messages that fit into a frame.
+func TestCatchUpTakesFewMessages(t *testing.T) {
+	for name, c := range map[string]struct{ entries, ballast, most int }{
+		"small": {1000, 0, 20},
+		"large": {60, 250 << 10, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				all := w.three(t)
+				defer closeAll(t, all)
+				w.isolate(all[2].node, true)
+				for range c.entries {
+					if _, _, err := all[0].group.Propose(append(number(1), make([]byte, c.ballast)...)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.mu.Lock()
+				w.appends, w.largest = 0, 0
+				w.mu.Unlock()
+				w.isolate(all[2].node, false)
+				until(t, func() bool { sum, _ := all[2].sums.total(); return sum == uint64(c.entries) })
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.appends > c.most || w.largest > appendBytes+64<<10 {
+					t.Errorf("%d entries took %d messages, the largest of %d bytes", c.entries, w.appends, w.largest)
+				}
+			})
+		})
+	}
+}
+
 // TestRestart closes a replica and opens it again from a snapshot and the log
 // behind it.
 func TestRestart(t *testing.T) {

@@ -126,6 +126,7 @@ func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raf
 	if heartbeat {
 		t.awaitBeat(string(to))
 	}
+	trim(q)
 	var w wire.Writer
 	t.envelope(to).append(&w)
 	appendAppend(&w, q)
@@ -152,6 +153,20 @@ func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raf
 		}
 	}
 	return nil
+}
+
+// trim cuts entries off the end of an append that would be too large. Raft bounds
+// only their number; what was sent it reads from q afterwards, and goes on behind
+// it at once.
+func trim(q *raft.AppendEntriesRequest) {
+	size := 0
+	for i, l := range q.Entries {
+		size += len(l.Data) + len(l.Extensions)
+		if i > 0 && size > appendBytes {
+			q.Entries = q.Entries[:i]
+			return
+		}
+	}
 }
 
 // beatsPerTimeout is how many beats there are in a heartbeat timeout, and three

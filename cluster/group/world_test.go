@@ -30,6 +30,8 @@ type world struct {
 	cut   map[[2]fsm.NodeID]bool // directed
 	delay time.Duration          // of every message
 	fast  map[fsm.NodeID]func(raft.RPC)
+
+	appends, largest int // messages with entries, and the bytes of the largest
 }
 
 func newWorld() *world {
@@ -65,6 +67,7 @@ func (w *world) reach(from, to fsm.NodeID) (*Transport, func(raft.RPC)) {
 func (e *end) Call(ctx context.Context, to fsm.NodeID, kind uint8, _ uint32, body []byte) ([]byte, error) {
 	time.Sleep(e.w.delay)
 	peer, fast := e.w.reach(e.self, to)
+	e.w.count(Kind(kind), body)
 	if peer == nil {
 		return nil, fmt.Errorf("%w: no way from %s to %s", errUnsent, e.self, to)
 	}
@@ -77,6 +80,18 @@ func (e *end) Call(ctx context.Context, to fsm.NodeID, kind uint8, _ uint32, bod
 		return nil, errors.New("the answer was lost")
 	}
 	return answer, err
+}
+
+// count takes a message into the counts.
+func (w *world) count(kind Kind, body []byte) {
+	r := wire.NewReader(body)
+	if e := readEnvelope(r); kind != KindAppend || len(readAppend(r, e).Entries) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.appends++
+	w.largest = max(w.largest, len(body))
 }
 
 // serveFast handles a heartbeat as raft's own transport does: on the
@@ -129,7 +144,7 @@ type counter struct {
 func (c *counter) Apply(entry []byte) (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(entry) != 8 {
+	if len(entry) < 8 { // what follows a number is ballast
 		return nil, errors.New("not a number")
 	}
 	c.sum += binary.LittleEndian.Uint64(entry)
