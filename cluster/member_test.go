@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -196,6 +197,24 @@ func TestDrain(t *testing.T) {
 		}
 		s.do("undrain", func(ctx context.Context) error { return s.live(0).Drain(ctx, id, false) })
 		s.until("it leads again", func() bool { return s.member(1).Leading > 0 })
+	})
+}
+
+// TestDrainController: a drained node leads the controller no more either.
+func TestDrainController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		defer s.close()
+		leads := func() int {
+			return slices.IndexFunc(s.nodes, func(n *simNode) bool { return n.node.control.group.Leads() })
+		}
+		old := leads()
+		s.do("drain", func(ctx context.Context) error { return s.live(0).Drain(ctx, s.nodes[old].node.ID(), true) })
+		s.until("another one leads the controller", func() bool { i := leads(); return i >= 0 && i != old })
+		time.Sleep(time.Minute)
+		if leads() == old {
+			t.Error("it leads the controller again")
+		}
 	})
 }
 

@@ -63,7 +63,7 @@ func (r *replica) stepTowards(row controller.Partition) {
 }
 
 // stepController keeps everybody in the controller group, the right number of
-// them as voters.
+// them as voters, and hands over if this node is not to lead.
 func (n *Node) stepController(st *controller.State) {
 	g := n.control.group
 	if !g.Leads() {
@@ -75,7 +75,8 @@ func (n *Node) stepController(st *controller.State) {
 			return
 		}
 		votes := func(r fsm.Replica) bool { s, ok := conf.Has(r); return ok && s.Voter }
-		if !n.step(g, placement.ControllerWant(controllerNodes(st, n.watcher.unfit()), votes), "") {
+		nodes := controllerNodes(st, n.watcher.unfit())
+		if !n.step(g, placement.ControllerWant(nodes, votes), placement.ControllerPreferred(nodes, votes, g.Replica())) {
 			return
 		}
 	}
@@ -92,6 +93,7 @@ func controllerNodes(st *controller.State, unfit map[fsm.NodeID]bool) []placemen
 			Replica: fsm.Replica{Node: m.ID, Incarnation: m.Incarnation}, Zone: m.Zone, Joined: m.Joined,
 			Usable:  m.State == controller.Alive && m.Duty != controller.Leaving && !unfit[m.ID],
 			Leaving: m.Duty == controller.Leaving,
+			Shunned: m.Duty != controller.Serving || unfit[m.ID],
 		})
 	}
 	return nodes

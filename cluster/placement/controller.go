@@ -17,6 +17,8 @@ type ControllerNode struct {
 	Usable bool
 	// Leaving: it is to go, and to vote only while too few others can.
 	Leaving bool
+	// Shunned: it is to lead nothing, being drained or not fit for it.
+	Shunned bool
 }
 
 // MaxControllerVoters is the most voters of the controller's group: each costs
@@ -80,6 +82,26 @@ func ControllerWant(members []ControllerNode, votes func(fsm.Replica) bool) []Wa
 		out[i] = Want{m.Replica, voter[i]}
 	}
 	return out
+}
+
+// ControllerPreferred returns who is to lead the controller's group instead of its
+// leader: the longest-standing voter that is usable and may lead, if the leader
+// may not; else nobody, for a leader that does well is not replaced.
+func ControllerPreferred(members []ControllerNode, votes func(fsm.Replica) bool, leader fsm.Replica) fsm.NodeID {
+	best := -1
+	for i, m := range members {
+		shunned := m.Shunned || m.Leaving
+		if m.Replica == leader && !shunned {
+			return ""
+		}
+		if !shunned && m.Usable && votes(m.Replica) && (best < 0 || seniority(m, members[best]) < 0) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return ""
+	}
+	return members[best].Replica.Node
 }
 
 // noVoter is the standing of those who are not to vote.

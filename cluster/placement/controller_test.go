@@ -12,7 +12,7 @@ import (
 )
 
 // controllersOf reads "a* b/x c*! d-" as members, the longest-standing first: *
-// votes, ! is not usable, - leaves, /x is in zone x.
+// votes, ! is not usable, - leaves, ~ is shunned, /x is in zone x.
 func controllersOf(spec string) (members []ControllerNode, voters map[fsm.Replica]bool) {
 	voters = map[fsm.Replica]bool{}
 	for at, s := range strings.Fields(spec) {
@@ -25,6 +25,8 @@ func controllersOf(spec string) (members []ControllerNode, voters map[fsm.Replic
 				m.Usable = false
 			case '-':
 				m.Leaving = true
+			case '~':
+				m.Shunned = true
 			case '/':
 				m.Zone = s[i+2 : i+3]
 			}
@@ -43,6 +45,24 @@ func wantedVoters(want []Want) string {
 		}
 	}
 	return s
+}
+
+func TestControllerPreferred(t *testing.T) {
+	for _, tt := range []struct{ why, members, want string }{
+		{"it does well", "a* b* c*", ""},
+		{"whatever the others are", "a* b*~ c*!", ""},
+		{"a drained or slow leader", "a*~ b* c*", "b"},
+		{"one that leaves", "a*- b* c*", "b"},
+		{"to nobody who is drained, slow, dead or leaves", "a*~ b*~ c*! d*- e*", "e"},
+		{"nor to who does not vote", "a*~ b c*", "c"},
+		{"there is nobody", "a*~ b*~ c", ""},
+	} {
+		members, voters := controllersOf(tt.members)
+		got := ControllerPreferred(members, func(r fsm.Replica) bool { return voters[r] }, members[0].Replica)
+		if string(got) != tt.want {
+			t.Errorf("%s: %s prefers %q, want %q", tt.why, tt.members, got, tt.want)
+		}
+	}
 }
 
 func TestControllerWant(t *testing.T) {

@@ -42,7 +42,7 @@ func TestMembership(t *testing.T) {
 
 	stop()
 	if n := p.failed.Load(); n > 0 {
-		t.Errorf("%d of %d submissions failed, the first: %v", n, p.done.Load(), p.first.Load())
+		t.Errorf("%d of %d submissions failed, the first: %s", n, p.done.Load(), *p.first.Load())
 	}
 	t.Logf("%d submissions were acknowledged", p.done.Load())
 	p.books.audit(t, c.admin(), client.Default)

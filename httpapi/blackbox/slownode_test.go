@@ -16,7 +16,7 @@ func TestSlowNode(t *testing.T) {
 		t.Skip("takes a minute: CAIRN_LONG=1 (make sim) runs it")
 	}
 	c := start(t, 3)
-	victim := c.notController()
+	victim := c.controller(false)
 	eventually(t, settleWithin, "it leads something", func() error { return c.slowAndLeads(victim, false, true) })
 	began := time.Now()
 	ctx, stop := context.WithCancel(t.Context())
@@ -39,8 +39,8 @@ func TestSlowNode(t *testing.T) {
 	t.Logf("it leads again %v after it was well", time.Since(well).Round(100*time.Millisecond))
 }
 
-// notController is a node that does not lead the controller.
-func (c *cluster) notController() int {
+// controller is a node that leads the controller, or one that does not.
+func (c *cluster) controller(leads bool) int {
 	c.t.Helper()
 	nodes, err := c.admin().Nodes(c.t.Context())
 	if err != nil {
@@ -48,12 +48,12 @@ func (c *cluster) notController() int {
 	}
 	for i := range c.Nodes() {
 		for _, n := range nodes.Nodes {
-			if n.Name == c.Name(i) && n.Controller != "leader" {
+			if n.Name == c.Name(i) && (n.Controller == "leader") == leads {
 				return i
 			}
 		}
 	}
-	c.t.Fatal("every node leads the controller")
+	c.t.Fatalf("no node leads the controller, or all do: %s", show(nodes.Nodes))
 	return -1
 }
 
