@@ -28,7 +28,7 @@ type churnSize struct {
 func TestChurn(t *testing.T) {
 	size := churnSize{nodes: 5, most: 8, partitions: 8, teams: 8, span: 10 * time.Minute}
 	if os.Getenv("CAIRN_LONG") == "1" {
-		size = churnSize{nodes: 30, most: 50, partitions: 32, teams: 32, span: 2 * time.Hour}
+		size = churnSize{nodes: 45, most: 50, partitions: 32, teams: 32, span: 2 * time.Hour}
 	}
 	seed := rand.Uint64()
 	if s := os.Getenv("CAIRN_SEED"); s != "" {

@@ -28,6 +28,9 @@ const (
 	scaleTeams   = 2048
 	// scaleIdle is how long a cluster at rest is watched.
 	scaleIdle = 10 * time.Second
+	// scaleWarm is for how long the load lasts before it is measured: nodes make
+	// the connections between them when they first need them.
+	scaleWarm = 5 * time.Second
 )
 
 var scaleNodes = []int{3, 9, 15, 21, 31}
@@ -67,10 +70,11 @@ func (a *app) benchScale() *cobra.Command {
 		Long: `Start clusters of growing size on this machine, one after the other, put the same
 fixed load on each, and show what a submission costs: what does not grow with the
 number of nodes is the point. Costs are net of what the cluster does at rest,
-which is shown beside them. All nodes share this machine's cores and disk, so
-latencies grow with the number of processes that want them: SYNC TIME is how long
-one write to a log took, CORE WAIT how long the nodes' threads together waited for
-a core, a submission.
+which is shown beside them; the first seconds of the load, when nodes make their
+connections to each other, are left out. All nodes share this machine's cores and
+disk, so latencies grow with the number of processes that want them: SYNC TIME is
+how long one write to a log took, CORE WAIT how long the nodes' threads together
+waited for a core, a submission.
 
 With --baseline each size is measured once more the naive way: one group of which
 every node is a voter, so that every event goes to every node.`,
@@ -156,14 +160,16 @@ func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Du
 	if err != nil {
 		return scaleRow{}, err
 	}
+	conf := load.Config{
+		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: scaleClients, Rate: rate,
+		For: scaleWarm, PIDs: b.pids, Run: "warm",
+	}
+	if _, err := load.Single(ctx, conf); err != nil {
+		return scaleRow{}, err
+	}
+	conf.For, conf.Run = lasts, "scale"
 	var r *load.Result
-	busy, err := span(ctx, cl.URLs(), b.pids, func() (err error) {
-		r, err = load.Single(ctx, load.Config{
-			Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: scaleClients, Rate: rate,
-			For: lasts, PIDs: b.pids, Run: "scale",
-		})
-		return err
-	})
+	busy, err := span(ctx, cl.URLs(), b.pids, func() (err error) { r, err = load.Single(ctx, conf); return err })
 	if err != nil {
 		return scaleRow{}, err
 	}
