@@ -8,38 +8,73 @@ import (
 	"cairn/fsm"
 )
 
-// Adopt makes what a stopped replica has on its disk the beginning of a new
-// history, whose only voter is the replica named as: everything in the log is
-// applied, whether it is known to be committed or not, written as a snapshot
-// with that configuration, and removed from the log. The term is kept, so that
-// the new history's entries lie behind the old one's. Machine, Logs, Snapshots,
-// Replica (the old name) and Fatal are used of c; Machine must be new.
+// Copy is what a stopped replica has on its disk.
+type Copy struct {
+	Index, Term   uint64 // of its last entry, committed or not; 0: it is empty
+	Configuration Configuration
+}
+
+// Of reports whether the copy is one whose only member is r.
+func (c Copy) Of(r fsm.Replica) bool {
+	return len(c.Configuration.Servers) == 1 && c.Configuration.Servers[0] == Server{r, true}
+}
+
+// Read brings a new machine to the end of what a stopped replica has on its disk:
+// everything in its log is applied, whether it is known to be committed or not.
+// Machine, Logs, Snapshots, Replica and Name of c are used.
+func Read(c Config) (Copy, error) {
+	a := c.applier()
+	newest, err := restoreNewest(a, c.Snapshots)
+	if err != nil {
+		return Copy{}, fmt.Errorf("restore %s of %s: %w", c.Replica, c.Name, err)
+	}
+	conf, err := configuration(newest.ConfigurationIndex, newest.Configuration)
+	if err != nil {
+		return Copy{}, err
+	}
+	have := Copy{newest.Index, newest.Term, conf}
+	if err := replay(a, c.Logs, &have); err != nil {
+		return Copy{}, fmt.Errorf("replay the log of %s of %s: %w", c.Replica, c.Name, err)
+	}
+	return have, nil
+}
+
+// Begin writes the machine of c as the beginning of a new history behind have,
+// whose only voter is the replica named as. The term is kept, so that the new
+// history's entries lie behind the old one's. The log is left as it is.
+func Begin(c Config, have Copy, as fsm.Replica) error {
+	if have.Index == 0 {
+		return fmt.Errorf("replica %s of %s is empty: there is nothing to adopt", c.Replica, c.Name)
+	}
+	a := c.applier()
+	a.reach(have.Index)
+	self := raft.Server{ID: raft.ServerID(as.String()), Address: raft.ServerAddress(as.String())}
+	if err := persist(a, c.Snapshots, have, raft.Configuration{Servers: []raft.Server{self}}); err != nil {
+		return fmt.Errorf("write the snapshot of %s for %s: %w", c.Name, as, err)
+	}
+	return nil
+}
+
+// Adopt is Read, Begin, and removing what the snapshot holds from the log.
 //
 // A crash leaves either the old configuration or one of which the old name is
 // no member; adopting again completes it.
 func Adopt(c Config, as fsm.Replica) error {
-	a := &applier{machine: c.Machine, fatal: c.Fatal}
-	newest, err := restoreNewest(a, c.Snapshots)
+	have, err := Read(c)
 	if err != nil {
-		return fmt.Errorf("restore %s of %s: %w", c.Replica, c.Name, err)
+		return err
 	}
-	index, term, err := replay(a, c.Logs, newest.Index, newest.Term)
-	if err != nil {
-		return fmt.Errorf("replay the log of %s of %s: %w", c.Replica, c.Name, err)
-	}
-	if index == 0 {
-		return fmt.Errorf("replica %s of %s is empty: there is nothing to adopt", c.Replica, c.Name)
-	}
-	self := raft.Server{ID: raft.ServerID(as.String()), Address: raft.ServerAddress(as.String())}
-	adopted := len(newest.Configuration.Servers) == 1 && newest.Configuration.Servers[0] == self
-	if index > newest.Index || !adopted {
-		a.reach(index)
-		if err := persist(a, c.Snapshots, index, term, raft.Configuration{Servers: []raft.Server{self}}); err != nil {
-			return fmt.Errorf("write the snapshot of %s for %s: %w", c.Name, as, err)
+	if !have.Of(as) {
+		if err := Begin(c, have, as); err != nil {
+			return err
 		}
 	}
 	return clearLog(c.Logs)
 }
+
+// applier is for a machine that no Raft runs. An entry that cannot be applied is
+// an error of replay, and ends nothing.
+func (c Config) applier() *applier { return &applier{machine: c.Machine, fatal: func(error) {}} }
 
 // restoreNewest brings the machine to the newest snapshot; without one it is
 // left as it is.
@@ -55,34 +90,38 @@ func restoreNewest(a *applier, snaps raft.SnapshotStore) (raft.SnapshotMeta, err
 	return *meta, a.Restore(content) // closes it
 }
 
-// replay applies the entries behind a snapshot, and returns the last one's
-// index and term.
-func replay(a *applier, logs raft.LogStore, index, term uint64) (uint64, uint64, error) {
+// replay applies the entries behind what a copy has so far.
+func replay(a *applier, logs raft.LogStore, have *Copy) error {
 	last, err := logs.LastIndex()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	for index < last {
+	for have.Index < last {
 		var entry raft.Log
-		if err := logs.GetLog(index+1, &entry); err != nil {
-			return 0, 0, err
+		if err := logs.GetLog(have.Index+1, &entry); err != nil {
+			return err
 		}
-		if entry.Type == raft.LogCommand {
+		switch entry.Type {
+		case raft.LogCommand:
 			if err, failed := a.Apply(&entry).(error); failed {
-				return 0, 0, err
+				return err
+			}
+		case raft.LogConfiguration:
+			if have.Configuration, err = configuration(entry.Index, raft.DecodeConfiguration(entry.Data)); err != nil {
+				return err
 			}
 		}
-		index, term = entry.Index, entry.Term
+		have.Index, have.Term = entry.Index, entry.Term
 	}
-	return index, term, nil
+	return nil
 }
 
-func persist(a *applier, snaps raft.SnapshotStore, index, term uint64, conf raft.Configuration) error {
+func persist(a *applier, snaps raft.SnapshotStore, have Copy, conf raft.Configuration) error {
 	state, err := a.Snapshot()
 	if err != nil {
 		return err
 	}
-	sink, err := snaps.Create(raft.SnapshotVersionMax, index, term, conf, index, &Transport{}) // it encodes names only
+	sink, err := snaps.Create(raft.SnapshotVersionMax, have.Index, have.Term, conf, have.Index, &Transport{}) // it encodes names only
 	if err != nil {
 		return err
 	}

@@ -38,11 +38,18 @@ func (g *Group) Configuration() (Configuration, error) {
 	if err := f.Error(); err != nil {
 		return Configuration{}, err
 	}
-	c := Configuration{Index: f.Index(), Committed: f.Index() <= g.raft.CommitIndex()}
-	for _, s := range f.Configuration().Servers {
+	c, err := configuration(f.Index(), f.Configuration())
+	c.Committed = f.Index() <= g.raft.CommitIndex()
+	return c, err
+}
+
+// configuration reads Raft's servers as replicas.
+func configuration(index uint64, conf raft.Configuration) (Configuration, error) {
+	c := Configuration{Index: index}
+	for _, s := range conf.Servers {
 		r, err := fsm.ParseReplica(string(s.ID))
 		if err != nil {
-			return Configuration{}, fmt.Errorf("%s: configuration: %w", g.conf.Name, err)
+			return Configuration{}, fmt.Errorf("configuration %d: %w", index, err)
 		}
 		c.Servers = append(c.Servers, Server{r, s.Suffrage == raft.Voter})
 	}

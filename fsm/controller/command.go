@@ -151,6 +151,24 @@ type Recovery struct {
 	Survivor  fsm.Replica
 }
 
+// Resume begins a new history of the controller's own log, when most of its
+// voters are gone for good and one member's copy is all there is. What that copy
+// lacks is lost, and so are the numbers that were given out there: every counter,
+// version and epoch is raised by Skip, so that none of them comes a second time.
+// Every present member gets a new incarnation of its controller replica, Node's
+// first (Result.Incarnation): those of before are given up, for ever.
+//
+// It is never proposed. Whoever recovers the log applies it to the copy, and the
+// result is the new history's first snapshot.
+type Resume struct {
+	Now  fsm.Time
+	Node fsm.NodeID // whose copy it is
+	Skip uint64     // 1 to MaxSkip: more than can have been given out
+}
+
+// MaxSkip bounds Resume: counters stay far from their end.
+const MaxSkip = 1 << 40
+
 // MarkFounded records that the founder bootstrapped a partition's group, so
 // that nobody ever does again. It raises the epoch of those it changes.
 type MarkFounded struct{ Partitions []fsm.PartitionID }

@@ -33,6 +33,7 @@ const (
 	kindNodeUp
 	kindSetDuty
 	kindRecover
+	kindResume
 	kindEnd
 )
 
@@ -58,6 +59,7 @@ var blank = [kindEnd]func() Command{
 	kindNodeUp:            func() Command { return new(NodeUp) },
 	kindSetDuty:           func() Command { return new(SetDuty) },
 	kindRecover:           func() Command { return new(Recover) },
+	kindResume:            func() Command { return new(Resume) },
 }
 
 // Encode returns the log entry of a command: a version byte, a kind byte and
@@ -112,6 +114,7 @@ func (*SetFeatureLevel) kind() kind   { return kindSetFeatureLevel }
 func (*NodeUp) kind() kind            { return kindNodeUp }
 func (*SetDuty) kind() kind           { return kindSetDuty }
 func (*Recover) kind() kind           { return kindRecover }
+func (*Resume) kind() kind            { return kindResume }
 
 func (f *Found) fields(c *codec) {
 	c.string(&f.Cluster)
@@ -174,6 +177,12 @@ func (r *Recover) fields(c *codec) {
 		c.uint64(&r.Epoch)
 		c.replica(&r.Survivor)
 	})
+}
+
+func (r *Resume) fields(c *codec) {
+	c.time(&r.Now)
+	c.node(&r.Node)
+	c.uint64(&r.Skip)
 }
 
 func (m *MarkFounded) fields(c *codec) { c.partitions(&m.Partitions) }

@@ -180,6 +180,9 @@ func (r *random) command(s *State) Command {
 }
 
 func (r *random) rare(s *State) Command {
+	if !r.often(25) {
+		return &Resume{Now: r.now, Node: r.node(), Skip: uint64(r.n(3))}
+	}
 	switch r.n(7) {
 	case 5, 6:
 		return r.recovery(s)

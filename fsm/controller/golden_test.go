@@ -46,6 +46,7 @@ func goldenCommands() []Command {
 		&NodeUp{now, []fsm.NodeID{"01NODE"}},
 		&SetDuty{now, "01NODE", Leaving},
 		&Recover{[]Recovery{{7, 3, fsm.Replica{Node: "01NODE", Incarnation: 5}}}},
+		&Resume{now, "01NODE", 1 << 20},
 	}
 }
 

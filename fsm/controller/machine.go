@@ -91,6 +91,8 @@ func (t *tx) apply(c Command) Result {
 		return t.setTargets(c)
 	case *Recover:
 		return t.recover(c)
+	case *Resume:
+		return t.resume(c)
 	case *MarkFounded:
 		return t.markFounded(c)
 	case *PutChunk:

@@ -250,6 +250,8 @@ func (s *script) command(l line) Command {
 		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}
 	case "recover":
 		return s.recovery(l)
+	case "resume":
+		return &Resume{Now: s.now, Node: node, Skip: uint64(l.num("skip", 0))}
 	case "founded":
 		c := &MarkFounded{}
 		for _, w := range l.words {

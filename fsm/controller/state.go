@@ -135,7 +135,7 @@ type Snapshot struct {
 // and Changed come together only where a command's comment says so.
 type Result struct {
 	Err         *fsm.Error
-	Incarnation uint64 // AddMember, RenewMember
+	Incarnation uint64 // AddMember, RenewMember, Resume
 	Hunt        *Hunt  // CreateHunt, PutHunt, SetHuntState, DeleteHunt (as it was; nil if it is forgotten)
 	Created     bool   // CreateHunt
 	Changed     bool   // whether anything changed

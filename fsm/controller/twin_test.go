@@ -105,6 +105,8 @@ func (w *twin) do(c Command) fsm.Kind {
 		return w.targets(c)
 	case *Recover:
 		return w.recover(c)
+	case *Resume:
+		return w.resume(c)
 	case *MarkFounded:
 		for _, id := range c.Partitions {
 			p, ok := w.Table[id]
@@ -316,6 +318,39 @@ func (w *twin) recover(c *Recover) fsm.Kind {
 	}
 	if len(seen) == 0 {
 		return fsm.Invalid
+	}
+	return fine
+}
+
+func (w *twin) resume(c *Resume) fsm.Kind {
+	if c.Skip == 0 {
+		return fsm.Invalid
+	}
+	if k := w.alter(c.Node, func(*Member) {}); k != fine {
+		return k
+	}
+	w.Replica += c.Skip
+	w.Life += fsm.Incarnation(c.Skip)
+	w.Incarnated = w.next()
+	for _, id := range slices.Sorted(maps.Keys(w.Members)) {
+		m := w.Members[id]
+		switch {
+		case m.State == Left:
+		case id == c.Node:
+			m.Incarnation = w.Incarnated
+		default:
+			m.Incarnation = w.next()
+		}
+		w.Members[id] = m
+	}
+	for id, h := range w.Hunts {
+		h.Version += c.Skip
+		h.Changed = c.Now
+		w.Hunts[id] = h
+	}
+	for id, p := range w.Table {
+		p.Epoch += c.Skip
+		w.Table[id] = p
 	}
 	return fine
 }
