@@ -50,17 +50,30 @@ func main() {
 //	                      +--> Raft groups --> fsm/controller, fsm/partition
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.New(cli.Config{
-		Stdin:  stdin,
-		Stdout: stdout,
-		Stderr: stderr,
-		Getenv: os.Getenv,
-		Sample: sample,
-		Serve:  serve,
+		Stdin:   stdin,
+		Stdout:  stdout,
+		Stderr:  stderr,
+		Getenv:  os.Getenv,
+		Sample:  sample,
+		Serve:   serveOn,
+		Inherit: inherit,
 	}).Run(ctx, args)
 }
 
 // grace bounds a clean stop; a second signal cuts it short.
 const grace = 15 * time.Second
+
+// serveOn runs a node, and runs it anew when it asks for that.
+func serveOn(ctx context.Context, conf cli.ServeConfig) error {
+	for {
+		if err := serve(ctx, conf); !errors.Is(err, errAnew) {
+			return err
+		}
+	}
+}
+
+// errAnew ends a node that is to start again with what is on its disk by then.
+var errAnew = errors.New("this node starts again")
 
 // serve runs a node until ctx ends or a part of it fails. Parts are started in
 // the order of the graph above, from the disk up, and stopped in reverse.
@@ -95,6 +108,7 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 	nodeConf := nodeConfig(conf, dir, web, peers)
 	nodeConf.Logger, nodeConf.Fatal, nodeConf.Events = log, fatal, metrics.Events
 	nodeConf.Left = func() { fail(context.Canceled) } // a clean stop
+	nodeConf.Again = func() { fail(errAnew) }
 	node, err := cluster.Open(ctx, nodeConf, func(f cluster.Founded) error {
 		return conf.Founding(f.Cluster, f.AdminToken, f.JoinToken)
 	})
@@ -127,6 +141,43 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// inherit reads a stopped node's copy of the controller, and with accept makes it
+// the controller.
+func inherit(ctx context.Context, data string, accept bool) (*cli.ControllerCopy, error) {
+	dir, err := store.Open(data, store.Options{OnFatal: func(error) {}})
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	var c cluster.ControllerCopy
+	if accept {
+		c, err = cluster.RecoverController(ctx, dir, dial, time.Now())
+	} else {
+		c, err = cluster.ReadController(ctx, dir, dial)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &cli.ControllerCopy{
+		Cluster: c.Cluster, Node: string(c.Node), Index: c.Index, Term: c.Term,
+		Members: c.Members, Partitions: c.Partitions, Hunts: c.Hunts, Done: accept,
+	}
+	for _, v := range c.Voters {
+		state := "silent"
+		switch {
+		case v.Self:
+			state = "this one"
+		case v.Answers:
+			state = "answers"
+		}
+		out.Voters = append(out.Voters, cli.ControllerVoter{Node: string(v.Node), Name: v.Name, Address: v.Address, State: state})
+	}
+	return out, nil
 }
 
 // exitFatal is the exit code of a node that its disk or its log failed.

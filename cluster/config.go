@@ -52,6 +52,9 @@ type Config struct {
 	// Left is told once that this node is no member any more: nothing is left to
 	// do here. Default: nothing happens.
 	Left func()
+	// Again is told once that this node must be closed and opened again, because
+	// its copy of the controller does not count any more. Default: Fatal.
+	Again func()
 	// Events are told what happens; see Events.
 	Events Events
 }
@@ -79,6 +82,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Left == nil {
 		c.Left = func() {}
+	}
+	if c.Again == nil {
+		c.Again = func() { c.Fatal(errors.New("this node must be started again")) }
 	}
 	c.Events = c.Events.withDefaults()
 	return c

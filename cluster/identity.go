@@ -31,6 +31,9 @@ type identity struct {
 	// Renewing is true from the moment Incarnation was renewed until the data of
 	// the replica before it is gone.
 	Renewing bool `json:"renewing,omitempty"`
+	// Resuming is the incarnation before this one, from the moment a recovery of
+	// the controller from this node's copy began until it is done.
+	Resuming uint64 `json:"resuming,omitempty"`
 	// Founding is true from the moment the founder wrote its identity until the
 	// cluster is founded and its tokens were told: a crash in between goes on.
 	Founding bool `json:"founding,omitempty"`

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -22,12 +23,24 @@ type memNet struct {
 	conns     []memConn
 	late      map[string]time.Duration // of every message from and to a node
 	mute      map[string]bool          // nothing reaches or leaves it, and nobody is told
+	pipes     []net.Conn
+	gone      chan struct{} // closed by close
 }
 
 func newMemNet() *memNet {
 	return &memNet{
 		listeners: map[string]*memListener{}, cut: map[[2]string]bool{},
-		late: map[string]time.Duration{}, mute: map[string]bool{},
+		late: map[string]time.Duration{}, mute: map[string]bool{}, gone: make(chan struct{}),
+	}
+}
+
+// close ends what connections leave behind: in a bubble nothing may.
+func (m *memNet) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.gone)
+	for _, c := range m.pipes {
+		c.Close()
 	}
 }
 
@@ -72,15 +85,17 @@ func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 			return nil, syscall.ECONNREFUSED
 		default:
 		}
-		if err := m.pass(from, to, ctx.Done(), nil, nil); err != nil {
-			return nil, err
+		if !m.pass(from, to, ctx.Done()) {
+			return nil, ctx.Err()
 		}
 		near, far := m.pipe(from, to)
 		select {
 		case l.in <- far:
 		case <-l.done:
+			near.Close()
 			return nil, syscall.ECONNREFUSED // its process ended
 		case <-ctx.Done():
+			near.Close()
 			return nil, ctx.Err()
 		}
 		m.mu.Lock()
@@ -143,55 +158,115 @@ func (m *memNet) silence(name string, mute bool) {
 	m.mute[name] = mute
 }
 
-// pass waits for as long as a message between two nodes takes to be let through.
-// It fails if one of the ends is closed before, or a deadline passes: Unix time in
-// nanoseconds, 0 or nil for none.
-func (m *memNet) pass(from, to string, end, other <-chan struct{}, deadline *atomic.Int64) error {
+// pass waits for as long as a message between two nodes takes to be let through;
+// false: it never is, for stop was closed.
+func (m *memNet) pass(from, to string, stop <-chan struct{}) bool {
 	for waited := false; ; waited = true {
 		m.mu.Lock()
 		mute, late := m.mute[from] || m.mute[to], m.late[from]+m.late[to]
 		m.mu.Unlock()
 		if !mute && (waited || late == 0) {
-			return nil
-		}
-		if deadline != nil && deadline.Load() != 0 && time.Now().UnixNano() >= deadline.Load() {
-			return os.ErrDeadlineExceeded
+			return true
 		}
 		if mute {
 			late = 50 * time.Millisecond
 		}
 		select {
 		case <-time.After(late):
-		case <-end:
-			return net.ErrClosed
-		case <-other:
-			return net.ErrClosed
+		case <-stop:
+			return false
+		case <-m.gone:
+			return false
 		}
 	}
 }
 
-func (m *memNet) pipe(from, to string) (near, far net.Conn) {
+func (m *memNet) pipe(from, to string) (near, far *memEnd) {
 	a, b := net.Pipe()
-	ends := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
-	return &memEnd{Conn: a, net: m, from: from, to: to, end: ends[0], other: ends[1]},
-		&memEnd{Conn: b, net: m, from: to, to: from, end: ends[1], other: ends[0]}
+	near = &memEnd{Conn: a, net: m, from: from, to: to, out: make(chan []byte, memBuffer), end: make(chan struct{})}
+	far = &memEnd{Conn: b, net: m, from: to, to: from, out: make(chan []byte, memBuffer), end: make(chan struct{})}
+	near.other, far.other = far.end, near.end
+	m.mu.Lock()
+	m.pipes = append(m.pipes, a, b)
+	m.mu.Unlock()
+	go near.pump()
+	go far.pump()
+	return near, far
 }
 
-// memEnd is one end of a connection.
+// memBuffer is how many writes are on their way before another one has to wait.
+const memBuffer = 64
+
+// memEnd is one end of a connection. As with TCP, a write is done when it is
+// buffered, and what was written before Close still arrives.
 type memEnd struct {
 	net.Conn
 	net        *memNet
 	from, to   string
+	out        chan []byte
 	end, other chan struct{} // closed with this end, and with the other one
 	once       sync.Once
-	deadline   atomic.Int64 // of writes
+	deadline   atomic.Int64 // of writes: Unix time in nanoseconds, or 0
 }
 
 func (e *memEnd) Write(b []byte) (int, error) {
-	if err := e.net.pass(e.from, e.to, e.end, e.other, &e.deadline); err != nil {
-		return 0, err
+	var late <-chan time.Time
+	if at := e.deadline.Load(); at != 0 {
+		timer := time.NewTimer(time.Until(time.Unix(0, at)))
+		defer timer.Stop()
+		late = timer.C
 	}
-	return e.Conn.Write(b)
+	select {
+	case <-e.end:
+		return 0, net.ErrClosed
+	case <-e.other:
+		return 0, syscall.EPIPE
+	default:
+	}
+	select {
+	case e.out <- bytes.Clone(b):
+		return len(b), nil
+	case <-e.end:
+		return 0, net.ErrClosed
+	case <-e.other:
+		return 0, syscall.EPIPE
+	case <-late:
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+
+// pump brings over what was written.
+func (e *memEnd) pump() {
+	for {
+		select {
+		case b := <-e.out:
+			if !e.bring(b) {
+				return
+			}
+		case <-e.other: // nobody reads; what it sent may still be read here
+			select {
+			case <-e.end:
+			case <-e.net.gone:
+			}
+			e.Conn.Close()
+			return
+		case <-e.net.gone:
+			return
+		case <-e.end:
+			for len(e.out) > 0 && e.bring(<-e.out) {
+			}
+			e.Conn.Close()
+			return
+		}
+	}
+}
+
+func (e *memEnd) bring(b []byte) bool {
+	if !e.net.pass(e.from, e.to, e.other) {
+		return false
+	}
+	_, err := e.Conn.Write(b)
+	return err == nil
 }
 
 func (e *memEnd) SetDeadline(t time.Time) error {
@@ -203,10 +278,16 @@ func (e *memEnd) SetWriteDeadline(t time.Time) error {
 	if !t.IsZero() {
 		e.deadline.Store(t.UnixNano())
 	}
-	return e.Conn.SetWriteDeadline(t)
+	return nil
 }
 
+// Close ends reading at once, and writing when all has arrived or the other end
+// is closed too.
 func (e *memEnd) Close() error {
-	e.once.Do(func() { close(e.end) })
-	return e.Conn.Close()
+	e.once.Do(func() {
+		e.Conn.SetReadDeadline(time.Unix(1, 0))
+		e.Conn.SetWriteDeadline(time.Now().Add(time.Second)) // the other end may read no more
+		close(e.end)
+	})
+	return nil
 }

@@ -46,6 +46,7 @@ type Node struct {
 	failover *failover
 	keys     atomic.Pointer[secrets]
 	stopping atomic.Bool
+	anew     sync.Once     // see succeeded
 	caughtUp atomic.Bool   // the controller's state was current once since the start, see serving
 	moved    chan struct{} // the controller's state changed; cap 1
 
@@ -141,6 +142,9 @@ func (n *Node) goes(f func()) {
 
 // openControl opens this node's replica of the controller group.
 func (n *Node) openControl(ctx context.Context) error {
+	if n.id.Resuming > 0 {
+		return errors.New("the recovery of the controller from this node's copy was not completed: run \"cairn operator raft recover --accept-loss\" on this directory again")
+	}
 	if err := n.finishRenewal(); err != nil {
 		return err
 	}
@@ -158,7 +162,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	c.group, err = group.Open(group.Config{
 		ID: controllerGroup, Name: "controller", Replica: n.id.replica(), Machine: c.machine,
 		Logs: st, Stable: st, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
-		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
+		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal, Succeeded: n.succeeded,
 		OnLeader:     func(leads bool) { n.leaderChanged("controller", leads); n.pokeMoved() },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook("controller", d) },
 	})

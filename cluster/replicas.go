@@ -87,6 +87,7 @@ type replicas struct {
 
 	mu      sync.RWMutex
 	open    map[fsm.PartitionID]*replica
+	closed  bool
 	damaged map[fsm.PartitionID]fsm.Replica // refused at start, waiting for a new incarnation
 }
 
@@ -287,8 +288,15 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 		Committed: n.conf.Events.Committed, Refused: n.conf.Events.Refused,
 	})
 	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.open[p] = r
+	closed := rs.closed
+	if !closed {
+		rs.open[p] = r
+	}
+	rs.mu.Unlock()
+	if closed { // the node stops meanwhile: nobody else would
+		r.close()
+		return n.ctx.Err()
+	}
 	return nil
 }
 
@@ -369,6 +377,7 @@ func (rs *replicas) adopt(p fsm.PartitionID, old, as fsm.Replica) error {
 func (rs *replicas) close() {
 	rs.mu.Lock()
 	open := rs.open
+	rs.closed = true
 	rs.open = map[fsm.PartitionID]*replica{}
 	rs.mu.Unlock()
 	var stopped sync.WaitGroup

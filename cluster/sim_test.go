@@ -33,6 +33,7 @@ type simNode struct {
 	dir  *store.Dir
 	node *Node
 	left atomic.Bool // Config.Left was called
+	anew atomic.Bool // Config.Again was
 }
 
 const simPartitions = 4
@@ -71,11 +72,7 @@ func (s *sim) tryStart(i int) (err error) {
 
 // open opens a node on its data.
 func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
-	dir, err := store.Open(sn.data, store.Options{
-		OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) },
-		NoSync:  true, // here no power is cut
-		Segment: 1 << 20,
-	})
+	dir, err := s.openDir(sn)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,6 +81,7 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 		Name: sn.name, Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
 		Fatal: func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) },
 		Left:  func() { sn.left.Store(true) },
+		Again: func() { sn.anew.Store(true) },
 	}
 	if testing.Verbose() {
 		conf.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -98,6 +96,14 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 		return nil, nil, errors.Join(err, dir.Close())
 	}
 	return node, dir, nil
+}
+
+func (s *sim) openDir(sn *simNode) (*store.Dir, error) {
+	return store.Open(sn.data, store.Options{
+		OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) },
+		NoSync:  true, // here no power is cut
+		Segment: 1 << 20,
+	})
 }
 
 // crash ends node i without handing anything over. (Its files see everything
@@ -118,6 +124,7 @@ func (s *sim) close() {
 			s.crash(i)
 		}
 	}
+	s.net.close()
 }
 
 // settle waits until every partition is as the table wishes.

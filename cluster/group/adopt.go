@@ -21,7 +21,7 @@ func (c Copy) Of(r fsm.Replica) bool {
 
 // Read brings a new machine to the end of what a stopped replica has on its disk:
 // everything in its log is applied, whether it is known to be committed or not.
-// Machine, Logs, Snapshots, Replica and Name of c are used.
+// Machine, Logs (nil: there is none), Snapshots, Replica and Name of c are used.
 func Read(c Config) (Copy, error) {
 	a := c.applier()
 	newest, err := restoreNewest(a, c.Snapshots)
@@ -33,6 +33,9 @@ func Read(c Config) (Copy, error) {
 		return Copy{}, err
 	}
 	have := Copy{newest.Index, newest.Term, conf}
+	if c.Logs == nil {
+		return have, nil
+	}
 	if err := replay(a, c.Logs, &have); err != nil {
 		return Copy{}, fmt.Errorf("replay the log of %s of %s: %w", c.Replica, c.Name, err)
 	}

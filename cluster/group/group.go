@@ -46,7 +46,7 @@ func Open(c Config) (*Group, error) {
 	}
 	g := &Group{conf: c, fsm: &applier{machine: c.Machine, fatal: c.Fatal}}
 	g.trans = NewTransport(c.ID, c.Replica, c.Link, c.Unsent, c.Timing.Heartbeat/beatsPerTimeout)
-	g.trans.sends = c.Sends
+	g.trans.sends, g.trans.later = c.Sends, c.Succeeded
 	r, err := raft.NewRaft(c.raft(), g.fsm, c.Logs, c.Stable, c.Snapshots, g.trans)
 	if err != nil {
 		g.trans.Close()

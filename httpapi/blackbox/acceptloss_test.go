@@ -63,6 +63,64 @@ func TestAcceptLoss(t *testing.T) {
 	t.Logf("three replicas each after %v", time.Since(recovering).Round(100*time.Millisecond))
 }
 
+// TestControllerLoss kills three of five nodes, and takes the disks of two: the
+// controller's majority is gone. An operator has it go on from one of the two that
+// are left. The other, which never stopped, and the third one, which comes back,
+// give their own copies up.
+func TestControllerLoss(t *testing.T) {
+	if !longForm {
+		t.Skip("takes half a minute: CAIRN_LONG=1 (make sim) runs it; package cluster has a short form in virtual time")
+	}
+	doc := quiz("alone", 2)
+	c := lossy{cluster: start(t, 5), hunt: doc.id()}
+	c.teams, c.tokens = c.open(doc, 64)
+	c.all("c1", "before")
+	eventually(t, settleWithin, "every follower has it", c.even)
+	data := c.Data(0)
+	if out := c.cli("operator", "raft", "recover", "--data", data); out.code == 0 || !strings.Contains(out.stderr, "use") {
+		t.Errorf("read while the node runs: exit %d %s", out.code, out.stderr)
+	}
+	c.Kill(0)
+	if out := c.cli("operator", "raft", "recover", "--data", data, "--accept-loss"); out.code != 4 || !strings.Contains(out.stderr, "could go on together") {
+		t.Errorf("recovered while four voters answer: exit %d %s", out.code, out.stderr)
+	}
+	c.lose(2)
+	c.lose(3)
+	c.Kill(4)
+	began := time.Now()
+	shown := c.cli("operator", "raft", "recover", "--data", data)
+	if !strings.Contains(shown.stderr, "Nothing was done") || strings.Count(shown.stdout, "silent") != 3 {
+		t.Errorf("shown: %s%s", shown.stdout, shown.stderr)
+	}
+	c.mustCLI("operator", "raft", "recover", "--data", data, "--accept-loss")
+	c.revive(0)
+	c.revive(4)
+	eventually(t, settleWithin, "every partition can be recovered", func() error {
+		out := c.cli("partitions", "recover")
+		if out.code != 0 || !strings.Contains(out.stderr, "Nothing was done") {
+			return fmt.Errorf("exit %d %s%s", out.code, out.stdout, out.stderr)
+		}
+		return nil
+	})
+	c.mustCLI("partitions", "recover", "--accept-loss")
+	c.all("c1", "before")
+	c.all("c2", "after")
+	t.Logf("plays again after %v", time.Since(began).Round(100*time.Millisecond))
+	c.mustCLI("remove", "--node", c.Name(2), "--force")
+	c.mustCLI("remove", "--node", c.Name(3), "--force")
+	c.spread("three nodes are left", 2, 3)
+	t.Logf("whole again after %v", time.Since(began).Round(100*time.Millisecond))
+	for _, i := range []int{1, 4} {
+		if log, err := os.ReadFile(c.Log(i)); err != nil || !strings.Contains(string(log), "starting again with an empty one") {
+			t.Errorf("%s kept its copy of the controller: %v", c.Name(i), err)
+		}
+	}
+	stats, err := c.admin().Stats(t.Context(), c.hunt, client.Strong)
+	if err != nil || stats.Submissions["correct"] != 2*len(c.teams) {
+		t.Errorf("%d answers count, %d were given: %v", stats.Submissions["correct"], 2*len(c.teams), err)
+	}
+}
+
 func (c *lossy) submit(team fsm.TeamID, clue fsm.ClueID, key string) error {
 	cl := c.any(c.tokens[team])
 	cl.Timeout = 2 * time.Second

@@ -39,6 +39,9 @@ type Config struct {
 	// Serve runs a node until ctx ends (nil: it drained and stopped) or the
 	// node fails.
 	Serve func(ctx context.Context, cfg ServeConfig) error
+	// Inherit reads what the stopped node whose data directory it is has of the
+	// controller, and with accept makes that the controller.
+	Inherit func(ctx context.Context, data string, accept bool) (*ControllerCopy, error)
 }
 
 // CLI runs command lines.

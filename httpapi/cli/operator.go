@@ -15,7 +15,7 @@ import (
 // operatorCommand is what is rarely needed.
 func (a *app) operatorCommand() *cobra.Command {
 	raft := &cobra.Command{Use: "raft", Short: "Look into the Raft groups"}
-	raft.AddCommand(a.listPeersCommand())
+	raft.AddCommand(a.listPeersCommand(), a.raftRecoverCommand())
 	return a.online(group("operator", "Look into groups and hand leaderships over", groupCluster, raft, a.transferCommand()))
 }
 

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			defer stop()
 			os.Exit(New(Config{
 				Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
-				Version: "v0.0.0-test", Serve: printConfig,
+				Version: "v0.0.0-test", Serve: printConfig, Inherit: aloneOfThree,
 			}).Run(ctx, os.Args[1:]))
 		},
 	})
@@ -42,6 +42,18 @@ func printConfig(_ context.Context, cfg ServeConfig) error {
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(cfg)
+}
+
+// aloneOfThree is a copy whose other voters are silent.
+func aloneOfThree(_ context.Context, _ string, accept bool) (*ControllerCopy, error) {
+	return &ControllerCopy{
+		Cluster: "01C", Node: "01A", Index: 815, Term: 7, Members: 3, Partitions: 16, Hunts: 1, Done: accept,
+		Voters: []ControllerVoter{
+			{Node: "01A", Name: "n1", Address: "10.0.0.1:7400", State: "this one"},
+			{Node: "01B", Name: "n2", Address: "10.0.0.2:7400", State: "silent"},
+			{Node: "01C", Name: "n3", Address: "10.0.0.3:7400", State: "silent"},
+		},
+	}, nil
 }
 
 // TestScripts runs every script in testdata/cli. A script may hold a file
