@@ -73,23 +73,44 @@ func (rp *reports) holders() map[fsm.NodeID]bool {
 // departEvery is how often a node that leaves asks whether it has.
 const departEvery = time.Second
 
+// strangerFor is how long all members that answer must refuse a node that knows of
+// no reason. One that has just joined is a stranger to those who lag.
+const strangerFor = 30 * time.Second
+
 // depart ends this node once it is no member any more. It learns that from the
 // log; or, when the others stopped talking to it before it had that entry, from
-// being refused as a stranger by one of them.
+// being refused as a stranger: by one of them if it was to leave, by all of them
+// if it was away when it left or was removed.
 func (n *Node) depart() {
 	tick := time.NewTicker(departEvery)
 	defer tick.Stop()
+	var strange time.Time // since when nobody knows this node
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		m, ok := n.control.state().Member(n.id.Node)
-		switch {
-		case !ok:
-		case m.State == controller.Left, m.Duty == controller.Leaving && len(n.replicas.all()) == 0 && n.refused():
-			n.log.Info("this node has left the cluster")
+		m, ok := n.control.state().Member(n.id.Node) // not ok: not even its own log is known to be true
+		alone := !n.control.group.Leads() && time.Since(n.control.group.LastContact()) > aliveFor
+		if !alone {
+			strange = time.Time{}
+		}
+		left := ok && m.State == controller.Left
+		if alone && !left {
+			some, all := n.refused()
+			left = some && ok && m.Duty == controller.Leaving && len(n.replicas.all()) == 0
+			switch {
+			case !all:
+				strange = time.Time{}
+			case strange.IsZero():
+				strange = time.Now()
+			default:
+				left = left || time.Since(strange) >= strangerFor
+			}
+		}
+		if left {
+			n.log.Info("this node is no member of the cluster any more: it has left, or was removed")
 			n.stopping.Store(true)
 			n.conf.Left()
 			return
@@ -97,15 +118,16 @@ func (n *Node) depart() {
 	}
 }
 
-// refused reports whether a member says that this node is none.
-func (n *Node) refused() bool {
+// refused reports whether some member says that this node is none, and whether
+// all do that answer.
+func (n *Node) refused() (some, all bool) {
+	known := false
 	for _, id := range n.book.nodes(n.id.Node) {
 		ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 		_, err := n.link.Call(ctx, id, kindHello, controllerGroup, nil)
 		cancel()
-		if fsm.KindOf(err) == fsm.Forbidden {
-			return true
-		}
+		some = some || fsm.KindOf(err) == fsm.Forbidden
+		known = known || err == nil
 	}
-	return false
+	return some, some && !known
 }
