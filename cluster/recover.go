@@ -22,7 +22,8 @@ type Recovery struct {
 
 // PlanRecovery says what recovering partitions would mean; of all that have lost
 // their majority if none is named. It refuses (Conflict) a partition that has a
-// leader or could elect one, and one of which no replica is left.
+// leader or could elect one, and one of which no replica is left; if none is
+// named, it leaves those out as long as there are others.
 func (n *Node) PlanRecovery(ctx context.Context, ids []fsm.PartitionID) ([]Recovery, error) {
 	if err := n.control.catchUp(ctx); err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func (n *Node) PlanRecovery(ctx context.Context, ids []fsm.PartitionID) ([]Recov
 		}
 	}
 	var plan []Recovery
+	var gone error // why some have no survivor
 	for _, id := range ids {
 		row, ok := st.Partition(id)
 		if !ok {
@@ -50,13 +52,20 @@ func (n *Node) PlanRecovery(ctx context.Context, ids []fsm.PartitionID) ([]Recov
 		}
 		if why := hope(row, heard, down); why == "" {
 			r, err := planRecovery(row, heard)
-			if err != nil {
+			switch {
+			case err == nil:
+				plan = append(plan, r)
+			case named:
 				return nil, err
+			default: // the others need not wait for it
+				gone = err
 			}
-			plan = append(plan, r)
 		} else if named {
 			return nil, fsm.Errorf(fsm.Conflict, "partition %d %s; nothing needs to be given up", id, why)
 		}
+	}
+	if len(plan) == 0 {
+		return nil, gone
 	}
 	return plan, nil
 }

@@ -114,6 +114,65 @@ func TestRecover(t *testing.T) {
 	})
 }
 
+// TestRecoverWhatCanBe: a partition of which nothing is left does not keep the
+// others from being recovered.
+func TestRecoverWhatCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimOf(t, 7, 16)
+		defer s.close()
+		number := map[fsm.NodeID]int{}
+		for i, sn := range s.nodes {
+			number[sn.node.ID()] = i
+		}
+		var votes map[fsm.NodeID]bool
+		s.until("five vote in the controller", func() bool {
+			votes = map[fsm.NodeID]bool{}
+			for id, i := range number {
+				if c := s.member(i).Controller; c == "leader" || c == "voter" {
+					votes[id] = true
+				}
+			}
+			return len(votes) == 5
+		})
+		// One whose end leaves the controller its majority.
+		var gone *controller.Partition
+		for _, row := range s.live(0).control.state().Partitions() {
+			voters := 0
+			for _, r := range row.Target {
+				if votes[r.Replica.Node] {
+					voters++
+				}
+			}
+			if voters < 3 && gone == nil {
+				gone = &row
+			}
+		}
+		if gone == nil {
+			t.Fatal("every partition has three voters of the controller")
+		}
+		for _, r := range gone.Target {
+			s.crash(number[r.Replica.Node])
+		}
+		s.until("the log says that they are down", func() bool {
+			down := 0
+			for _, r := range gone.Target {
+				if s.member(number[r.Replica.Node]).State == controller.Down {
+					down++
+				}
+			}
+			return down == len(gone.Target)
+		})
+		if _, err := s.plan(gone.ID); fsm.KindOf(err) != fsm.Conflict {
+			t.Errorf("nothing of partition %d is left, and its recovery is planned: %v", gone.ID, err)
+		}
+		plan, err := s.plan()
+		if err != nil || len(plan) == 0 || slices.ContainsFunc(plan, func(r Recovery) bool { return r.Partition == gone.ID }) {
+			t.Fatalf("without partition %d the plan is %+v, %v", gone.ID, plan, err)
+		}
+		s.do("recover", func(ctx context.Context) error { return s.live(0).Recover(ctx, plan) })
+	})
+}
+
 // TestRecoverThroughCrashes: the survivor's node crashes over and over while it
 // takes its data over; the partition goes on all the same.
 func TestRecoverThroughCrashes(t *testing.T) {
