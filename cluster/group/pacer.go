@@ -34,6 +34,7 @@ type Pacer struct {
 	fastest, before time.Duration // fastest entry of this window and of the last one
 	window          time.Time     // when this window began
 	quick, slow     int           // entries judged since the limit was last set
+	probing, resume int           // entries left of a probe, and the limit after it
 }
 
 // wave is a set of entries that left together.
@@ -53,6 +54,10 @@ const (
 	fastestFor = 10 * time.Second
 	// judgeAfter is the number of entries after which the limit may move.
 	judgeAfter = 64
+	// probeFor is the number of entries of a probe: once in fastestFor the limit is
+	// one for so long. Where several waves are always away no entry is ever as fast
+	// as it could be, and what it could be would be forgotten.
+	probeFor = 32
 )
 
 // NewPacer returns a pacer that begins with one wave at a time.
@@ -124,8 +129,17 @@ func (p *Pacer) release(w *wave, done bool, took time.Duration) {
 func (p *Pacer) judge(took time.Duration) {
 	if now := p.now(); now.Sub(p.window) > fastestFor {
 		p.before, p.fastest, p.window = p.fastest, took, now
+		if p.limit > 1 {
+			p.probing, p.resume, p.limit = probeFor, p.limit, 1
+		}
 	}
 	p.fastest = min(p.fastest, took)
+	if p.probing > 0 {
+		if p.probing--; p.probing == 0 {
+			p.limit = p.resume
+		}
+		return
+	}
 	best := p.fastest
 	if p.before > 0 {
 		best = min(best, p.before)
