@@ -33,8 +33,11 @@ type txn struct{ changes []*change }
 // commit carries r out with whatever else waits, and returns r's own refusal.
 func (l *Logs) commit(r *request) error {
 	l.mu.Lock()
-	if l.closed || l.dir.dead.Load() {
+	if closed := l.closed; closed || l.dir.dead.Load() {
 		l.mu.Unlock()
+		if !closed {
+			l.dir.awaitEnd()
+		}
 		return errClosed
 	}
 	batch := []*request{r}
@@ -99,6 +102,7 @@ func refuse(batch []*request) {
 // fatal.
 func (l *Logs) write(batch []*request) {
 	if l.dir.dead.Load() {
+		l.dir.awaitEnd()
 		refuse(batch)
 		return
 	}

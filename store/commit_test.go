@@ -199,11 +199,17 @@ func TestDeleteIsOneCommit(t *testing.T) {
 }
 
 // TestWriteErrorIsFatal: after a commit failed nobody is told that one succeeded,
-// and nobody is left waiting.
+// nobody is told anything before the cause, and nobody is left waiting.
 func TestWriteErrorIsFatal(t *testing.T) {
 	path := ramDir(t)
 	var f fatal
-	d := open(t, path, Options{OnFatal: f.on, Segment: 64 << 10})
+	slowly := func(err error) {
+		for range 1000 {
+			runtime.Gosched()
+		}
+		f.on(err)
+	}
+	d := open(t, path, Options{OnFatal: slowly, Segment: 64 << 10})
 	l, err := d.Logs()
 	must(t, err)
 	var groups []*GroupLog
@@ -225,6 +231,9 @@ func TestWriteErrorIsFatal(t *testing.T) {
 					t.Errorf("entry %d of group %d was acknowledged by a store that has failed", i, g.group)
 					return
 				case err != nil:
+					if f.get() == nil {
+						t.Errorf("entry %d of group %d: %v, before the cause is known", i, g.group, err)
+					}
 					if last := g.snapshot().last; last != published {
 						t.Errorf("entry %d of group %d was refused, and is there", last, g.group)
 					}

@@ -86,7 +86,9 @@ type Dir struct {
 	opts  Options
 	lock  *os.File
 	watch *watchdog
-	dead  atomic.Bool // OnFatal was called
+	dead  atomic.Bool   // OnFatal was called
+	ended chan struct{} // closed once it returned or ended its goroutine: in tests
+	end   sync.Once     // closes ended
 
 	commits, committing atomic.Int64 // see Commits
 
@@ -114,7 +116,7 @@ func Open(path string, o Options) (*Dir, error) {
 	if err := prepare(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the data directory %s: %w", path, err), lock.Close())
 	}
-	d := &Dir{path: path, opts: o.withDefaults(), lock: lock, snapshots: map[string]*Snapshots{}}
+	d := &Dir{path: path, opts: o.withDefaults(), lock: lock, snapshots: map[string]*Snapshots{}, ended: make(chan struct{})}
 	d.watch = startWatchdog(d.opts.HungAfter, d.fail)
 	return d, nil
 }
@@ -253,11 +255,17 @@ func removeTemporaries(dir string) error {
 // fail ends the process because of err. It does not return.
 func (d *Dir) fail(err error) {
 	d.dead.Store(true)
+	defer d.end.Do(func() { close(d.ended) })
 	err = fmt.Errorf("store %s: %w", d.path, err)
 	d.opts.Logger.Error("fatal error of the store", "error", err)
 	d.opts.OnFatal(err)
 	panic(err) // OnFatal returned
 }
+
+// awaitEnd waits for the end of the process, for a goroutine that would write while
+// another one ends it: an error of its own might be told first, and be taken for
+// the cause.
+func (d *Dir) awaitEnd() { <-d.ended }
 
 // Close closes what was opened through d and gives the lock up. Nothing may be
 // under way.
