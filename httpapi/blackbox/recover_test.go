@@ -31,8 +31,9 @@ const (
 	// recoverWithin bounds a node's way from its start to what the others have.
 	recoverWithin = 60 * time.Second
 	// plateau is how many rounds of repeats in a row may not add more than grace
-	// to memory and disk; it must come within maxRepeats rounds.
-	plateau, maxRepeats = 2, 16
+	// to the most memory and disk that there was before; it must come within
+	// maxRepeats rounds.
+	plateau, maxRepeats = 3, 16
 	grace               = 0.05
 )
 
@@ -227,21 +228,29 @@ func diskUsage(dir string) (total int64, err error) {
 	return total, err
 }
 
-// flat reports whether no node took more than grace above what it took plateau
-// rounds ago in any round since.
+// flat reports whether no node took more than grace above its peak of before in
+// any of the last plateau rounds. It is peaks that count: the log's files come and
+// go whole, so what they take goes up and down by one of them all the time.
 func flat(used [][]usage) bool {
 	if len(used) <= plateau {
 		return false
 	}
-	from := used[len(used)-1-plateau]
-	for _, now := range used[len(used)-plateau:] {
-		for i := range now {
-			if exceeds(now[i].memory, from[i].memory) || exceeds(now[i].disk, from[i].disk) {
-				return false
-			}
+	before, since := used[:len(used)-plateau], used[len(used)-plateau:]
+	for i := range used[0] {
+		was, now := peak(before, i), peak(since, i)
+		if exceeds(now.memory, was.memory) || exceeds(now.disk, was.disk) {
+			return false
 		}
 	}
 	return true
+}
+
+// peak is the most that a node took in some rounds.
+func peak(used [][]usage, node int) (most usage) {
+	for _, round := range used {
+		most.memory, most.disk = max(most.memory, round[node].memory), max(most.disk, round[node].disk)
+	}
+	return most
 }
 
 func exceeds(now, then int64) bool { return float64(now) > (1+grace)*float64(then) }
