@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"cairn/cluster/link"
 	"cairn/fsm"
 	"cairn/fsm/controller"
 )
@@ -74,7 +76,7 @@ func (rp *reports) holders() map[fsm.NodeID]bool {
 const departEvery = time.Second
 
 // strangerFor is how long all members that answer must refuse a node that knows of
-// no reason. One that has just joined is a stranger to those who lag.
+// no reason.
 const strangerFor = 30 * time.Second
 
 // depart ends this node once it is no member any more. It learns that from the
@@ -126,7 +128,7 @@ func (n *Node) refused() (some, all bool) {
 		ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 		_, err := n.link.Call(ctx, id, kindHello, controllerGroup, nil)
 		cancel()
-		some = some || fsm.KindOf(err) == fsm.Forbidden
+		some = some || errors.Is(err, link.ErrStranger)
 		known = known || err == nil
 	}
 	return some, some && !known

@@ -31,6 +31,9 @@ type identity struct {
 	// Renewing is true from the moment Incarnation was renewed until the data of
 	// the replica before it is gone.
 	Renewing bool `json:"renewing,omitempty"`
+	// Renew is the incarnation that another member took this node's controller
+	// replica for, until it has one after that. Its copy is kept for so long.
+	Renew uint64 `json:"renew,omitempty"`
 	// Resuming is the incarnation before this one, from the moment a recovery of
 	// the controller from this node's copy began until it is done.
 	Resuming uint64 `json:"resuming,omitempty"`

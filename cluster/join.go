@@ -201,12 +201,12 @@ func (n *Node) renewController(ctx context.Context, damage error) error {
 	if len(others) == 0 {
 		return fmt.Errorf("%w; and no other member is known that could fill it again: restore this data directory from a copy", damage)
 	}
-	n.log.Error("the controller's log is damaged; asking the other members for a new replica", "err", damage)
+	n.log.Error("this node's copy of the controller is of no use; asking the other members for a new replica", "err", damage)
 	incarnation, err := n.askRenew(ctx, others)
 	if err != nil {
 		return fmt.Errorf("%w; and the other members could not give this node a new replica: %w", damage, err)
 	}
-	n.id.Incarnation, n.id.Renewing = incarnation, true
+	n.id.Incarnation, n.id.Renewing, n.id.Renew = incarnation, true, 0
 	if err := n.id.save(n.conf.Dir); err != nil { // before the old data goes: its name is never used again
 		return err
 	}
@@ -231,11 +231,16 @@ func (n *Node) finishRenewal() error {
 
 func (n *Node) askRenew(ctx context.Context, others []fsm.NodeID) (uint64, error) {
 	for attempt := 0; ; attempt++ {
-		raw, err := n.link.Call(ctx, others[attempt%len(others)], kindRenew, controllerGroup, nil)
+		ask, cancel := context.WithTimeout(ctx, attemptTimeout) // one without a leader would take all the time
+		raw, err := n.link.Call(ask, others[attempt%len(others)], kindRenew, controllerGroup, nil)
+		cancel()
 		if err == nil {
 			var incarnation uint64
 			err = json.Unmarshal(raw, &incarnation)
-			return incarnation, err
+			if err != nil || incarnation > n.id.Renew {
+				return incarnation, err
+			}
+			err = errors.New("a member of the old history answered")
 		}
 		if k := fsm.KindOf(err); k == fsm.NotFound || k == fsm.Conflict {
 			return 0, err

@@ -176,7 +176,7 @@ func (n *Node) unwedge(r *replica) {
 		return
 	}
 	n.log.Error("a leadership transfer never ended; restarting the group", "group", r.group.Name())
-	if err := n.replicas.restart(r); err != nil {
+	if err := n.replicas.restart(r); err != nil && n.ctx.Err() == nil {
 		n.conf.Fatal(err)
 	}
 }

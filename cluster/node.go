@@ -148,6 +148,11 @@ func (n *Node) openControl(ctx context.Context) error {
 	if err := n.finishRenewal(); err != nil {
 		return err
 	}
+	if n.id.Renew > 0 {
+		if err := n.renewController(ctx, errSucceeded); err != nil {
+			return err
+		}
+	}
 	st, snaps, err := n.openControlStorage()
 	if errors.Is(err, store.ErrDamaged) {
 		if err := n.renewController(ctx, err); err != nil {

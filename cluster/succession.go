@@ -34,8 +34,10 @@ type ControllerVoter struct {
 	Answers       bool // something listens at its address
 }
 
-// skip is how many numbers a recovery of the controller leaves out: far more than
-// the entries that are lost can have given out.
+// skip is how many numbers a recovery of the controller leaves out at least: far
+// more than the entries that are lost can have given out. The seconds of the time
+// are added, so that two recoveries, one after the other or by mistake from two
+// copies, never give out the same.
 const skip = 1 << 20
 
 // answersWithin is how long another voter has to accept a connection.
@@ -100,6 +102,9 @@ func openSuccession(dir *store.Dir) (*succession, error) {
 	id, err := readIdentity(dir)
 	if err != nil {
 		return nil, err
+	}
+	if id.Renewing {
+		return nil, errors.New("this node's copy of the controller was being replaced when it stopped, and is worth nothing: choose another node's")
 	}
 	s := &succession{dir: dir, id: id, machine: newControlMachine(func() {})}
 	old := id.replica()
@@ -181,7 +186,7 @@ func (s *succession) take(now time.Time) error {
 		return errors.New("this node has no copy of the controller's state: nothing can be recovered from it")
 	}
 	if !s.have.Of(s.id.replica()) || s.id.Resuming == 0 {
-		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: skip}
+		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: skip + uint64(max(0, now.Unix()))}
 		res, err := s.machine.m.Load().Apply(controller.Encode(resume))
 		if err == nil && res.Err != nil {
 			err = res.Err
@@ -192,7 +197,7 @@ func (s *succession) take(now time.Time) error {
 		if s.id.Resuming == 0 {
 			s.id.Resuming = s.id.Incarnation
 		}
-		s.id.Incarnation = res.Incarnation
+		s.id.Incarnation, s.id.Renew = res.Incarnation, 0
 		if err := s.id.save(s.dir); err != nil {
 			return err
 		}
@@ -215,15 +220,19 @@ func (s *succession) take(now time.Time) error {
 	return s.id.save(s.dir)
 }
 
+// errSucceeded is why a node that was called by a later name asks for a new one.
+var errSucceeded = errors.New("the controller goes on without it")
+
 // succeeded is told that another member takes this node's controller replica for
 // a later one: the state gives it a new name. Either the controller was recovered
-// from another member's copy, or this node's data is of the past. What it has is
-// worthless now, and it starts again with nothing.
+// from another member's copy, or this node's data is of the past. What it has does
+// not count any more, and it starts again with nothing, under a name that is newer
+// still: it may have run under this one before, and must not forget what it said.
 func (n *Node) succeeded(by fsm.Replica) {
 	n.anew.Do(func() {
 		n.log.Warn("the controller goes on without this node's copy of it: starting again with an empty one", "replica", by)
 		id := *n.id
-		id.Incarnation, id.Renewing = by.Incarnation, true
+		id.Renew = by.Incarnation
 		if err := id.save(n.conf.Dir); err != nil {
 			n.conf.Fatal(err)
 			return

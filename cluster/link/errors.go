@@ -16,6 +16,10 @@ var (
 	// did not and will not see it. It is safe to send it again, anywhere.
 	ErrUnsent error = &fsm.Error{Kind: fsm.Unavailable, Msg: "the node cannot be reached and nothing was sent: try again"}
 
+	// ErrStranger means that the peer, which is a member, said that this node is
+	// none. (A Forbidden without it is this node's own doubt about the peer.)
+	ErrStranger = errors.New("said by the peer")
+
 	// ErrLost means that the request, or part of it, may have been written
 	// and no answer came: it may have been handled, or may still be.
 	ErrLost error = &fsm.Error{Kind: fsm.OutcomeUnknown, Msg: "the connection to the node was lost before it answered: the outcome is unknown, retry with the same key"}

@@ -196,6 +196,9 @@ func awaitReady(tc *tls.Conn) error {
 		if err != nil {
 			return err
 		}
+		if fsm.KindOf(remote) == fsm.Forbidden {
+			return fmt.Errorf("%w (%w)", remote, ErrStranger)
+		}
 		return remote
 	default:
 		return fmt.Errorf("%w: type %d in place of ready", errFrame, h.typ)
