@@ -62,6 +62,9 @@ func TestControllerSurvivor(t *testing.T) {
 		for i := range s.nodes {
 			s.crash(i)
 		}
+		if err := s.halfReplaced(0); err == nil {
+			t.Fatal("recovered from a copy that was being replaced")
+		}
 		c, err := s.inherit(0)
 		if err != nil || c.Index == 0 || c.Members != 3 || c.Hunts != 1 || c.Partitions != simPartitions {
 			t.Fatalf("recovered %+v, %v", c, err)
@@ -144,6 +147,14 @@ func TestControllerOfThePast(t *testing.T) {
 			}
 			return true
 		})
+		// The recovery itself named everybody, the heir first. Who was called by such
+		// a name must not run under it: it may have before.
+		first := s.nodes[heir].node.id.Incarnation
+		for i := range heir {
+			if got := s.nodes[i].node.id.Incarnation; got <= first+uint64(heir) {
+				t.Errorf("n%d took the name %d that it was called by; the recovery began with %d", i, got, first)
+			}
+		}
 		s.whole(3)
 		s.remembered(h, 12)
 		for i := range 12 {
@@ -158,6 +169,28 @@ func TestControllerOfThePast(t *testing.T) {
 			}
 		}
 	})
+}
+
+// halfReplaced tries to inherit from a node that stopped while its copy was being
+// replaced, and leaves it as it was.
+func (s *sim) halfReplaced(i int) error {
+	mark := func(renewing bool) {
+		err := s.offline(i, func(sn *simNode) error {
+			id, err := readIdentity(sn.dir)
+			if err != nil {
+				return err
+			}
+			id.Renewing = renewing
+			return id.save(sn.dir)
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	mark(true)
+	_, err := s.inherit(i)
+	mark(false)
+	return err
 }
 
 // put replaces the hunt's document.
