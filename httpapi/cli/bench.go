@@ -43,6 +43,7 @@ type benchFlags struct {
 	concurrency []int
 	rate        float64
 	batch       bool
+	direct      bool
 	teams       int
 	pids        []int
 	nodes       int
@@ -84,7 +85,7 @@ func (a *app) benchSubmit() *cobra.Command {
 		Short: "Load a running cluster with submissions",
 		Long: `Load a running cluster with submissions, each a new wrong answer with a new key,
 in a hunt of its own that is deleted at the end. Requests are spread over all
---addr. Latencies of a run with --rate count from when a request was due, so
+--addr, or go to the node that leads a team's partition (--direct). Latencies of a run with --rate count from when a request was due, so
 that a pause of the cluster shows in full.`,
 		Example: `  cairn bench submit --addr http://10.0.0.1:8080,http://10.0.0.2:8080 -c 1,64,512
   cairn bench submit -c 64 --rate 5000 --for 1m
@@ -108,6 +109,7 @@ that a pause of the cluster shows in full.`,
 	benchCommon(cmd, &f, []int{64})
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "open loop: `N` submissions a second in all (default: as fast as answers come)")
 	cmd.Flags().BoolVar(&f.batch, "batch", false, "use the batch endpoint")
+	cmd.Flags().BoolVar(&f.direct, "direct", false, "send each submission to the node that leads its team's partition")
 	cmd.Flags().IntSliceVar(&f.pids, "pids", nil, "count the CPU time of these processes `PID[,PID...]`")
 	return a.online(cmd)
 }
@@ -118,7 +120,8 @@ func (a *app) benchCluster() *cobra.Command {
 		Use:   "cluster",
 		Short: "Measure a new cluster on this machine",
 		Long: `Start a cluster of child processes on this machine, measure single submissions
-at each --concurrency and the batch endpoint, and, as the yardstick, a server
+at each --concurrency, spread over all nodes and once more each to the node that
+leads its team's partition, then the batch endpoint, and, as the yardstick, a server
 that decodes the same request, does nothing, and answers the same size. The load
 generator is this process: it takes its share of the machine.`,
 		Example: "  cairn bench cluster\n  cairn bench cluster --nodes 1 --for 5s -c 64 -o json",
@@ -166,10 +169,14 @@ func (a *app) benchLocal(ctx context.Context, f benchFlags) error {
 	if err := b.submissions(ctx, false); err != nil {
 		return err
 	}
+	b.flags.direct = true
+	if err := b.submissions(ctx, false); err != nil {
+		return err
+	}
 	if err := b.submissions(ctx, true); err != nil {
 		return err
 	}
-	b.client, b.pids = &client.Client{Addrs: []string{noop.HTTP}}, []int{pid}
+	b.client, b.pids, b.flags.direct = &client.Client{Addrs: []string{noop.HTTP}}, []int{pid}, false
 	if err := b.singles(ctx, "no-op server"); err != nil {
 		return err
 	}
@@ -250,9 +257,13 @@ func (b *bench) cleanUp(ctx context.Context) {
 }
 
 func (b *bench) submissions(ctx context.Context, batch bool) error {
-	if !batch {
+	switch {
+	case !batch && b.flags.direct:
+		return b.singles(ctx, "to leaders")
+	case !batch:
 		return b.singles(ctx, "submission")
 	}
+	b.flags.direct = false
 	streams := batchStreams * len(b.client.Addrs)
 	return b.measure(ctx, "batch line", min(batchWindow, len(b.teams)), func(ctx context.Context, cfg load.Config) (*load.Result, error) {
 		cfg.Streams = streams
@@ -269,10 +280,31 @@ func (b *bench) singles(ctx context.Context, what string) error {
 	return nil
 }
 
+// leaders returns where a team's submissions go, if they go to leaders.
+func (b *bench) leaders(ctx context.Context) (func(fsm.TeamID) string, error) {
+	if !b.flags.direct {
+		return nil, nil
+	}
+	r, err := b.client.Routing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(team fsm.TeamID) string {
+		if addr := r.Leader(b.hunt, team); addr != "" {
+			return addr
+		}
+		return b.client.Addrs[0]
+	}, nil
+}
+
 func (b *bench) measure(ctx context.Context, what string, concurrency int, run func(context.Context, load.Config) (*load.Result, error)) error {
 	fmt.Fprintf(b.app.Stderr, "Measuring: %s, %d at once, %v ...\n", what, concurrency, b.flags.lasts)
+	leader, err := b.leaders(ctx)
+	if err != nil {
+		return err
+	}
 	r, err := run(ctx, load.Config{
-		Addrs: b.client.Addrs, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Token: b.app.token,
+		Addrs: b.client.Addrs, Leader: leader, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Token: b.app.token,
 		Concurrency: concurrency, Rate: b.flags.rate, PIDs: b.pids,
 		Warmup: min(warmup, b.flags.lasts/5), For: b.flags.lasts,
 		Run: strconv.Itoa(len(b.rows)),

@@ -63,7 +63,7 @@ func (a *app) benchScale() *cobra.Command {
 	var lasts time.Duration
 	var partitions int
 	var plot string
-	var baseline bool
+	var baseline, direct bool
 	cmd := &cobra.Command{
 		Use:   "scale",
 		Short: "Measure clusters of growing size under the same load",
@@ -87,7 +87,7 @@ every node is a voter, so that every event goes to every node.`,
 			var rows []scaleRow
 			for _, naive := range shapes(baseline) {
 				for _, n := range nodes {
-					row, err := a.scaleOne(cmd.Context(), shape{n, partitions, naive}, rate, lasts)
+					row, err := a.scaleOne(cmd.Context(), shape{n, partitions, naive, direct}, rate, lasts)
 					if err != nil {
 						return fmt.Errorf("%d nodes: %w", n, err)
 					}
@@ -107,6 +107,7 @@ every node is a voter, so that every event goes to every node.`,
 	cmd.Flags().DurationVar(&lasts, "for", 15*time.Second, "time of each measurement")
 	cmd.Flags().IntVar(&partitions, "partitions", scalePartitions, "`N` partitions")
 	cmd.Flags().BoolVar(&baseline, "baseline", false, "measure one group of all nodes too")
+	cmd.Flags().BoolVar(&direct, "direct", false, "send each submission to the node that leads its team's partition, not to any")
 	cmd.Flags().StringVar(&plot, "plot", "", "also draw the table into this SVG `FILE`")
 	return cmd
 }
@@ -115,6 +116,7 @@ every node is a voter, so that every event goes to every node.`,
 type shape struct {
 	nodes, partitions int
 	naive             bool
+	direct            bool // submissions go to the leaders' nodes
 }
 
 func (s shape) String() string {
@@ -148,7 +150,7 @@ func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Du
 		return scaleRow{}, err
 	}
 	defer c.HTTP.CloseIdleConnections()
-	b := &bench{app: a, client: c, flags: benchFlags{teams: scaleTeams}, pids: cl.PIDs()}
+	b := &bench{app: a, client: c, flags: benchFlags{teams: scaleTeams, direct: s.direct}, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return scaleRow{}, err
 	}
@@ -160,8 +162,12 @@ func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Du
 	if err != nil {
 		return scaleRow{}, err
 	}
+	leader, err := b.leaders(ctx)
+	if err != nil {
+		return scaleRow{}, err
+	}
 	conf := load.Config{
-		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: scaleClients, Rate: rate,
+		Addrs: cl.URLs(), Leader: leader, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: scaleClients, Rate: rate,
 		For: scaleWarm, PIDs: b.pids, Run: "warm",
 	}
 	if _, err := load.Single(ctx, conf); err != nil {

@@ -147,7 +147,7 @@ func (c *Client) Clues(ctx context.Context, hunt fsm.HuntID, team fsm.TeamID, co
 func (c *Client) Submit(ctx context.Context, hunt fsm.HuntID, team fsm.TeamID, in rest.NewSubmission, key string) (out *rest.Submission, err error) {
 	_, err = c.do(ctx, call{
 		method: http.MethodPost, path: path("hunts", string(hunt), "teams", string(team), "submissions"),
-		key: orNewKey(key), body: in, safe: true, out: &out,
+		key: orNewKey(key), leader: c.leader(ctx, hunt, team), body: in, safe: true, out: &out,
 	})
 	return out, err
 }

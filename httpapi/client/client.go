@@ -64,7 +64,13 @@ type Client struct {
 	// Attempts bounds how often a repeatable request is sent; 0 means
 	// DefaultAttempts.
 	Attempts int
+	// Direct sends a submission to the node that leads its team's partition,
+	// as GET /v1/routing tells, which saves the hop between nodes; if that one
+	// does not serve it, to Addrs. Leave it off where the nodes' own addresses
+	// cannot be reached, behind a balancer for example.
+	Direct bool
 
+	routes    routes
 	preferred atomic.Uint32 // index into Addrs of the node that answered last
 }
 

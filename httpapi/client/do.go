@@ -29,6 +29,7 @@ type call struct {
 	ifMatch string
 	body    any    // encoded as JSON, or
 	raw     []byte // sent as it is
+	leader  string // whom to try first, if not empty
 	safe    bool   // doing it twice is doing it once
 	out     any    // pointer to what the answer is decoded into; nil to drop it
 }
@@ -61,11 +62,20 @@ func (c *Client) do(ctx context.Context, k call) (reply, error) {
 	}
 	for n := 1; ; n++ {
 		at := c.preferred.Load()
-		r, err := c.once(ctx, c.addr(at), k)
+		addr := c.addr(at)
+		direct := n == 1 && k.leader != ""
+		if direct {
+			addr = k.leader
+		}
+		r, err := c.once(ctx, addr, k)
 		if err == nil || n >= attempts || ctx.Err() != nil || !repeatable(err, k.safe) {
 			return r, err
 		}
-		c.preferred.CompareAndSwap(at, at+1)
+		if direct {
+			c.routes.forget()
+		} else {
+			c.preferred.CompareAndSwap(at, at+1)
+		}
 		if !c.pause(ctx, n, err) {
 			return r, err
 		}

@@ -1,12 +1,39 @@
 package rest
 
-import "cairn/fsm"
+import (
+	"slices"
+
+	"cairn/fsm"
+)
 
 // Routing tells clients that go to the leader directly where it is.
 type Routing struct {
 	Version      uint64           `json:"version"`
 	SlotFunction int              `json:"slot_function"`
 	Partitions   []RoutePartition `json:"partitions"`
+}
+
+// Leader returns the base URL of the node that leads the team's partition:
+// empty if no leader is known, or slots are counted in a way that is not known
+// here. Any node serves any request; the leader's saves a hop.
+func (r *Routing) Leader(hunt fsm.HuntID, team fsm.TeamID) string {
+	if r.SlotFunction != fsm.SlotVersion {
+		return ""
+	}
+	slot := fsm.SlotOf(hunt, team)
+	i, found := slices.BinarySearchFunc(r.Partitions, slot, func(p RoutePartition, s fsm.Slot) int {
+		switch {
+		case p.Slots[1] < s:
+			return -1
+		case p.Slots[0] > s:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return ""
+	}
+	return r.Partitions[i].Leader
 }
 
 // RoutePartition is one partition's slots and its leader's HTTP address.

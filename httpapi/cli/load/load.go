@@ -16,7 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,11 +33,12 @@ type Config struct {
 	Addrs       []string // base URLs; connections are spread over them
 	Hunt        fsm.HuntID
 	Clue        fsm.ClueID
-	Teams       []play.Team // at least Concurrency; a team's submissions never overlap
-	Token       string      // an organizer's, for batches
-	Concurrency int         // connections, or lines on the wire of a batch
-	Streams     int         // batches only: streams they are spread over
-	Rate        float64     // operations a second in all; 0: as fast as answers come
+	Teams       []play.Team             // at least Concurrency; a team's submissions never overlap
+	Token       string                  // an organizer's, for batches
+	Leader      func(fsm.TeamID) string // base URL of the node that a team's submissions go to; nil: any
+	Concurrency int                     // clients, or lines on the wire of a batch
+	Streams     int                     // batches only: streams they are spread over
+	Rate        float64                 // operations a second in all; 0: as fast as answers come
 	Warmup      time.Duration
 	For         time.Duration // measured, after the warm-up
 	PIDs        []int         // whose CPU is counted
@@ -78,17 +81,36 @@ func Single(ctx context.Context, cfg Config) (*Result, error) {
 	if len(cfg.Teams) < cfg.Concurrency {
 		return nil, fmt.Errorf("%d teams cannot keep %d connections busy", len(cfg.Teams), cfg.Concurrency)
 	}
+	cfg.Teams = slices.Clone(cfg.Teams)
+	if cfg.Leader != nil {
+		// Neighbours go to the same node, so a worker needs few connections.
+		slices.SortStableFunc(cfg.Teams, func(a, b play.Team) int { return strings.Compare(cfg.Leader(a.ID), cfg.Leader(b.ID)) })
+	}
 	return measure(ctx, cfg, cfg.Concurrency, func(ctx context.Context, s *stage, w int) error {
-		addr, err := url.Parse(cfg.Addrs[w%len(cfg.Addrs)])
-		if err != nil {
-			return err
-		}
-		c := &conn{addr: addr.Host}
-		defer c.close()
+		// Worker w has a block of teams for itself.
+		n, c := len(cfg.Teams), cfg.Concurrency
+		mine := cfg.Teams[w*n/c : (w+1)*n/c]
+		conns := map[string]*conn{}
+		defer func() {
+			for _, c := range conns {
+				c.close()
+			}
+		}()
 		return s.loop(ctx, w, func(k int) error {
-			// Worker w has the teams w, w+c, w+2c, ... for itself.
-			mine := (len(cfg.Teams) - w + cfg.Concurrency - 1) / cfg.Concurrency
-			team := cfg.Teams[w+k%mine*cfg.Concurrency]
+			team := mine[k%len(mine)]
+			addr := cfg.Addrs[w%len(cfg.Addrs)]
+			if cfg.Leader != nil {
+				addr = cfg.Leader(team.ID)
+			}
+			c := conns[addr]
+			if c == nil {
+				u, err := url.Parse(addr)
+				if err != nil {
+					return err
+				}
+				c = &conn{addr: u.Host}
+				conns[addr] = c
+			}
 			return submit(c, &cfg, team, w, k)
 		})
 	})
