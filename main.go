@@ -146,7 +146,7 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 // inherit reads a stopped node's copy of the controller, and with accept makes it
 // the controller.
 func inherit(ctx context.Context, data string, accept bool) (*cli.ControllerCopy, error) {
-	dir, err := store.Open(data, store.Options{OnFatal: func(error) {}})
+	dir, err := store.Open(data, store.Options{Existing: true, OnFatal: func(error) {}})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func inherit(ctx context.Context, data string, accept bool) (*cli.ControllerCopy
 	}
 	out := &cli.ControllerCopy{
 		Cluster: c.Cluster, Node: string(c.Node), Index: c.Index, Term: c.Term,
-		Members: c.Members, Partitions: c.Partitions, Hunts: c.Hunts, Done: accept,
+		Members: c.Members, Partitions: c.Partitions, Hunts: c.Hunts, Begun: c.Begun && !accept, Done: accept,
 	}
 	for _, v := range c.Voters {
 		state := "silent"

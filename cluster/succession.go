@@ -24,6 +24,7 @@ type ControllerCopy struct {
 	Index, Term                uint64 // of its last entry, committed or not
 	Voters                     []ControllerVoter
 	Members, Hunts, Partitions int
+	Begun                      bool // a recovery from it began and did not end: the node does not start
 }
 
 // ControllerVoter is a voter of the controller, as a copy has it.
@@ -35,10 +36,14 @@ type ControllerVoter struct {
 }
 
 // skip is how many numbers a recovery of the controller leaves out at least: far
-// more than the entries that are lost can have given out. The seconds of the time
-// are added, so that two recoveries, one after the other or by mistake from two
-// copies, never give out the same.
-const skip = 1 << 20
+// more than the entries that are lost can have given out. skipSecond are added for
+// every second of the time, more than a recovery and what follows it give out in
+// one, so that two recoveries, one after the other or by mistake from two copies,
+// do not give out the same.
+const (
+	skip       = 1 << 20
+	skipSecond = 1 << 12
+)
 
 // answersWithin is how long another voter has to accept a connection.
 const answersWithin = 2 * time.Second
@@ -143,7 +148,7 @@ func (s *succession) describe(ctx context.Context, dial link.Dialer) ControllerC
 	st := s.state()
 	c := ControllerCopy{
 		Cluster: s.id.Cluster, Node: s.id.Node, Index: s.have.Index, Term: s.have.Term,
-		Hunts: len(st.Hunts()), Partitions: len(st.Partitions()),
+		Hunts: len(st.Hunts()), Partitions: len(st.Partitions()), Begun: s.id.Resuming > 0,
 	}
 	members := map[fsm.NodeID]controller.Member{}
 	for _, m := range st.Members() {
@@ -186,7 +191,7 @@ func (s *succession) take(now time.Time) error {
 		return errors.New("this node has no copy of the controller's state: nothing can be recovered from it")
 	}
 	if !s.have.Of(s.id.replica()) || s.id.Resuming == 0 {
-		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: skip + uint64(max(0, now.Unix()))}
+		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: skip + skipSecond*uint64(max(0, now.Unix()))}
 		res, err := s.machine.m.Load().Apply(controller.Encode(resume))
 		if err == nil && res.Err != nil {
 			err = res.Err

@@ -171,6 +171,43 @@ func TestControllerOfThePast(t *testing.T) {
 	})
 }
 
+// TestTwoHeirs: two copies are recovered by mistake, one after the other. Nobody
+// is called by the same name in both histories.
+func TestTwoHeirs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 3)
+		defer s.close()
+		s.played(s.create(2), 2)
+		time.Sleep(5 * time.Second) // everybody has everything
+		for i := range s.nodes {
+			s.crash(i)
+		}
+		given := map[fsm.Replica]int{}
+		for i := range 2 {
+			time.Sleep(time.Second)
+			if _, err := s.inherit(i); err != nil {
+				t.Fatal(err)
+			}
+			err := s.offline(i, func(sn *simNode) error {
+				heir, err := openSuccession(sn.dir)
+				if err != nil {
+					return err
+				}
+				for _, m := range heir.state().Members() {
+					given[fsm.Replica{Node: m.ID, Incarnation: m.Incarnation}]++
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(given) != 6 {
+			t.Fatalf("two heirs gave out %v", given)
+		}
+	})
+}
+
 // halfReplaced tries to inherit from a node that stopped while its copy was being
 // replaced, and leaves it as it was.
 func (s *sim) halfReplaced(i int) error {

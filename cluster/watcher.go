@@ -59,6 +59,7 @@ func (w *watcher) rest() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.detector = nil
+	w.samples, w.offsets, w.slow, w.suspects, w.fresh = nil, nil, nil, nil, nil
 }
 
 // look judges everybody, and returns which nodes have become suspect.
@@ -69,7 +70,6 @@ func (w *watcher) look(st *controller.State, now time.Time) (v health.Verdict, n
 		timeout := time.Duration(st.Settings().NodeTimeout) * time.Microsecond
 		w.detector = health.New(health.Default(reportEvery, timeout), now)
 		w.samples, w.offsets = map[fsm.NodeID]health.Sample{}, map[fsm.NodeID]time.Duration{}
-		w.fresh, w.slow, w.suspects = nil, map[fsm.NodeID]bool{}, map[fsm.NodeID]bool{}
 	}
 	var members []health.Member
 	for _, m := range st.Members() {
@@ -126,7 +126,8 @@ func (w *watcher) clockOff(id fsm.NodeID) bool {
 func (w *watcher) unfit() map[fsm.NodeID]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := maps.Clone(w.slow)
+	out := map[fsm.NodeID]bool{}
+	maps.Copy(out, w.slow)
 	for id := range w.offsets {
 		if w.clockOff(id) {
 			out[id] = true

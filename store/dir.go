@@ -34,6 +34,8 @@ const (
 
 // Options of a data directory. The zero value works.
 type Options struct {
+	// Existing refuses (ErrForeign) to make a data directory where none is.
+	Existing bool
 	// Logger gets what happens rarely: damage, quarantine, leftovers removed.
 	// Default: nothing is logged.
 	Logger *slog.Logger
@@ -102,10 +104,15 @@ type Dir struct {
 }
 
 // Open opens the data directory at path, or makes one of an absent or empty
-// directory, with mode 0700. It fails with ErrLocked if another process has it
+// directory, with mode 0700, unless it must exist. It fails with ErrLocked if another process has it
 // open, with ErrForeign if something else is in it or a later version wrote it,
 // and with ErrDamaged if its VERSION file is.
 func Open(path string, o Options) (*Dir, error) {
+	if o.Existing {
+		if _, err := os.Stat(filepath.Join(path, versionFile)); err != nil {
+			return nil, fmt.Errorf("%w: %s holds no node's data: %w", ErrForeign, path, err)
+		}
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}

@@ -26,6 +26,24 @@ func TestOpenMakesAPrivateDirectory(t *testing.T) {
 	}))
 }
 
+// TestOpenExisting: what must exist is not made.
+func TestOpenExisting(t *testing.T) {
+	empty := ramDir(t)
+	for _, path := range []string{empty, filepath.Join(empty, "absent")} {
+		if _, err := Open(path, Options{Existing: true}); !errors.Is(err, ErrForeign) {
+			t.Fatalf("%s: %v, want ErrForeign", path, err)
+		}
+	}
+	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
+		t.Fatalf("made %v, %v", left, err)
+	}
+	for _, existing := range []bool{false, true} {
+		d, err := Open(empty, Options{Existing: existing})
+		must(t, err)
+		must(t, d.Close())
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	tests := []struct {
 		name string

@@ -167,7 +167,7 @@ type Resume struct {
 }
 
 // MaxSkip bounds Resume: counters stay far from their end.
-const MaxSkip = 1 << 40
+const MaxSkip = 1 << 44
 
 // MarkFounded records that the founder bootstrapped a partition's group, so
 // that nobody ever does again. It raises the epoch of those it changes.

@@ -17,7 +17,8 @@ type ControllerCopy struct {
 	Partitions int               `json:"partitions"`
 	Hunts      int               `json:"hunts"`
 	Voters     []ControllerVoter `json:"voters"`
-	Done       bool              `json:"done"` // the copy is the controller now
+	Begun      bool              `json:"begun"` // a recovery from it began and did not end
+	Done       bool              `json:"done"`  // the copy is the controller now
 }
 
 // ControllerVoter is a voter of the controller, as a copy has it.
@@ -78,6 +79,11 @@ func inherited(c *ControllerCopy) string {
 		count(c.Members, "member"), count(c.Partitions, "partition"), count(c.Hunts, "hunt"), c.Index, c.Term)
 	if c.Done {
 		return "The controller goes on from this copy: " + have + ".\nStart this node, and then the others that are left."
+	}
+	if c.Begun {
+		return "This node's copy of the controller: " + have + `.
+A recovery from it was begun and did not end, and the node does not start before it has: say it again with
+--accept-loss.`
 	}
 	return "This node's copy of the controller: " + have + `.
 Nothing was done. First try to start the voters below that are silent: with a majority of them nothing is
