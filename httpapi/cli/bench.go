@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -290,10 +291,7 @@ func (b *bench) leaders(ctx context.Context) (func(fsm.TeamID) string, error) {
 		return nil, err
 	}
 	return func(team fsm.TeamID) string {
-		if addr := r.Leader(b.hunt, team); addr != "" {
-			return addr
-		}
-		return b.client.Addrs[0]
+		return cmp.Or(b.client.Base(r.Leader(b.hunt, team)), b.client.Addrs[0])
 	}, nil
 }
 

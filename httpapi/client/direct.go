@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,17 @@ func (c *Client) leader(ctx context.Context, hunt fsm.HuntID, team fsm.TeamID) s
 	if table == nil {
 		return ""
 	}
-	return table.Leader(hunt, team)
+	return c.Base(table.Leader(hunt, team))
+}
+
+// Base is the base URL of a node whose HTTP address the cluster told: it is
+// spoken to as the first of Addrs. Empty for an empty address.
+func (c *Client) Base(address string) string {
+	if address == "" {
+		return ""
+	}
+	scheme, _, _ := strings.Cut(c.Addrs[0], "://")
+	return scheme + "://" + address
 }
 
 // forget makes the next request ask who leads: a leader did not serve.

@@ -44,7 +44,7 @@ func TestDirect(t *testing.T) {
 		for i, s := range split {
 			p := rest.RoutePartition{ID: fsm.PartitionID(i), Slots: [2]fsm.Slot{s.First, s.Last}}
 			if s.Contains(fsm.SlotOf("maze", "ours")) {
-				p.Leader = addr
+				p.Leader = strings.TrimPrefix(addr, "http://")
 			}
 			r.Partitions = append(r.Partitions, p)
 		}

@@ -13,7 +13,7 @@ type Routing struct {
 	Partitions   []RoutePartition `json:"partitions"`
 }
 
-// Leader returns the base URL of the node that leads the team's partition:
+// Leader returns the HTTP address of the node that leads the team's partition:
 // empty if no leader is known, or slots are counted in a way that is not known
 // here. Any node serves any request; the leader's saves a hop.
 func (r *Routing) Leader(hunt fsm.HuntID, team fsm.TeamID) string {
