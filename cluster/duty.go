@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cairn/fsm"
 	"cairn/fsm/controller"
@@ -85,25 +86,40 @@ func (n *Node) Remove(ctx context.Context, id fsm.NodeID) error {
 // dismiss tells a member to leave, unless may or the partitions' quorums object.
 // One that has left already is no error.
 func (n *Node) dismiss(ctx context.Context, id fsm.NodeID, may func(NodeView) error) error {
+	// A leadership that is just being handed over is no reason to refuse.
+	for until := time.Now().Add(refuseAfter); ; {
+		missed, err := n.tryDismiss(ctx, id, may)
+		if !missed || time.Now().After(until) || !pause(ctx, 10) {
+			return err
+		}
+	}
+}
+
+// refuseAfter is for how long a node must be missed before that is a reason to
+// refuse.
+const refuseAfter = 2 * time.Second
+
+// tryDismiss reports also whether the error is that the node would be missed now.
+func (n *Node) tryDismiss(ctx context.Context, id fsm.NodeID, may func(NodeView) error) (missed bool, err error) {
 	v, err := n.View(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	i := slices.IndexFunc(v.Nodes, func(m NodeView) bool { return m.ID == id })
 	if i < 0 {
-		return fsm.Errorf(fsm.NotFound, "there is no node %s", id)
+		return false, fsm.Errorf(fsm.NotFound, "there is no node %s", id)
 	}
 	if v.Nodes[i].State == controller.Left {
-		return nil
+		return false, nil
 	}
 	if err := may(v.Nodes[i]); err != nil {
-		return err
+		return false, err
 	}
 	if err := v.mayGo(id); err != nil {
-		return err
+		return true, err
 	}
 	_, err = n.control.propose(ctx, &controller.SetDuty{Now: now(), Node: id, Duty: controller.Leaving})
-	return err
+	return false, err
 }
 
 // mayGo refuses that a node goes while the cluster cannot do without it: it is
