@@ -197,7 +197,7 @@ func nodeConfig(conf cli.ServeConfig, dir *store.Dir, web, peers net.Listener) c
 		Name: name, Zone: conf.Zone, Version: conf.Version,
 		Join: conf.Join, JoinToken: conf.JoinToken, ExpectCluster: conf.ExpectCluster,
 		Partitions: conf.Partitions, NodeTimeout: conf.NodeTimeout, ReassignAfter: conf.ReassignAfter,
-		Replicas: conf.Replicas,
+		Replicas: conf.Replicas, AdmitAll: conf.AdmitAll,
 	}
 }
 

@@ -42,6 +42,8 @@ type Config struct {
 	// Replicas is how many voters this node, as the controller's leader, wishes
 	// each partition; at most 64. Zero means three. More is for benchmarks.
 	Replicas int
+	// AdmitAll works on whatever comes, at once. It is for benchmarks.
+	AdmitAll bool
 
 	// Timing of elections; zero means group.DefaultTiming.
 	Timing group.Timing

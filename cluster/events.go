@@ -12,7 +12,7 @@ type Events struct {
 	// Committed: an entry of n commands of a partition was committed here as
 	// leader; its oldest command had waited that long.
 	Committed func(n int, waited time.Duration)
-	// Refused: a command was not admitted; reason is queue_full or deadline.
+	// Refused: a request was not admitted; reason is queue_full, deadline or rate.
 	Refused func(reason string)
 	// Forwarded: a request was sent to the node believed to lead; result is ok,
 	// not_leader, unreachable, lost or refused.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"cairn/cluster/admit"
 	"cairn/cluster/health"
 	"cairn/fsm/controller"
 )
@@ -19,6 +20,7 @@ type Gauges struct {
 	Nodes             map[string]int // members by state, every state present
 	ClockOffset       time.Duration  // this node's clock against the controller leader's
 	Messages, Bytes   uint64         // sent to other nodes so far
+	Admission         admit.Stats
 }
 
 // ReplicaGauges are those of one replica here.
@@ -38,6 +40,7 @@ func (n *Node) Gauges() Gauges {
 		Nodes: map[string]int{}, ClockOffset: n.reports.clockOffset(),
 	}
 	g.Messages, g.Bytes = n.link.Sent()
+	g.Admission = n.gate.Stats()
 	for _, s := range NodeStates {
 		g.Nodes[s] = 0
 	}

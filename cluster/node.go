@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cairn/cluster/admit"
 	"cairn/cluster/group"
 	"cairn/cluster/link"
 	"cairn/fsm"
@@ -38,6 +39,7 @@ type Node struct {
 	book     *book
 	router   *router
 	forward  *forwarder
+	gate     *admit.Gate
 	control  *control
 	replicas *replicas
 	hunts    *huntCache
@@ -93,6 +95,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	}
 	n.log = n.log.With("node", n.conf.Name)
 	n.router, n.forward, n.hunts = newRouter(n), newForwarder(n), newHuntCache()
+	n.gate = admit.New(n.conf.Events.Refused)
 	n.reports, n.watcher, n.failover = newReports(n), &watcher{node: n}, newFailover(n)
 	if n.replicas, err = newReplicas(n); err != nil {
 		return err

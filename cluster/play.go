@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 
+	"cairn/cluster/admit"
 	"cairn/cluster/hunt"
 	"cairn/fsm"
 	"cairn/fsm/controller"
@@ -105,7 +106,8 @@ func (n *Node) command(ctx context.Context, h fsm.HuntID, t fsm.TeamID, cmd part
 			return err
 		},
 	}
-	if err := n.router.toPartition(ctx, p, c); err != nil {
+	err = n.gated(ctx, admit.Flow{Hunt: h, Team: t, Partition: p}, func() error { return n.router.toPartition(ctx, p, c) })
+	if err != nil {
 		return res, err
 	}
 	if res.Err != nil {

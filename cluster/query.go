@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"cairn/cluster/admit"
 	"cairn/fsm"
 	"cairn/fsm/partition"
 	"cairn/fsm/wire"
@@ -205,7 +206,11 @@ func (n *Node) askTeam(ctx context.Context, h HuntRef, team fsm.TeamID, generati
 			w.Uvarint(uint64(generation))
 		}
 	}
-	fresh, err := n.ask(ctx, p, c, q)
+	var fresh Freshness
+	err = n.gated(ctx, admit.Flow{Hunt: h.ID, Team: team, Partition: p}, func() (err error) {
+		fresh, err = n.ask(ctx, p, c, q)
+		return err
+	})
 	if fsm.KindOf(err) == fsm.NotFound {
 		// A partition that was never asked to install the hunt says that there is
 		// no such hunt; the caller was authorised for one that exists.

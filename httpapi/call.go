@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"cairn/fsm"
 )
 
@@ -129,6 +131,11 @@ func (a *api) admit(c *call) error {
 			return fsm.Errorf(fsm.Overloaded, "this node has %d requests of this kind in progress; try again, or another node", gate.limit)
 		}
 		defer gate.leave()
+	}
+	if c.route.early {
+		if err := a.Cluster.Overloaded(fsm.HuntID(chi.URLParam(c.r, "hunt"))); err != nil {
+			return err
+		}
 	}
 	var err error
 	if c.budget, err = c.timeout(); err != nil {

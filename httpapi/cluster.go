@@ -44,6 +44,9 @@ const (
 // on a hunt to all partitions. hunt is the id and incarnation that the caller
 // was authorised for.
 type Play interface {
+	// Overloaded returns the Overloaded with which a request of a team of the hunt
+	// would be refused later, so that nothing needs to be spent on it.
+	Overloaded(hunt fsm.HuntID) error
 	// Submit judges and records one answer. The key makes it exactly-once.
 	Submit(ctx context.Context, in Submission) (*partition.Submission, error)
 	CreateTeam(ctx context.Context, cmd *partition.CreateTeam) (team *partition.Team, created bool, err error)

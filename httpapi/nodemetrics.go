@@ -39,7 +39,7 @@ func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
 		return h
 	}
 	forwards := counter("cairn_forwards_total", "Requests sent to the node believed to lead.", "result")
-	rejected := counter("cairn_admission_rejected_total", "Requests not admitted to a partition's queue.", "reason")
+	rejected := counter("cairn_admission_rejected_total", "Requests refused for want of room or time, or by a rate limit.", "reason")
 	reassigned := counter("cairn_reassignments_total", "Changes of a partition's wished replicas committed by this node.", "reason")
 	unresponsive := counter("cairn_node_unresponsive_total", "Calls to a member that could not be reached or did not answer.").WithLabelValues()
 	changes := counter("cairn_raft_leader_changes_total", "Times this node gained or lost a group's leadership.", "group")
@@ -103,11 +103,15 @@ var (
 	descNodes   = desc("cairn_nodes", "Members by state, as the log has it.", "state")
 	descSent    = desc("cairn_peer_messages_total", "Messages sent to other nodes: requests, answers and pings, without snapshots.")
 	descBytes   = desc("cairn_peer_sent_bytes_total", "Bytes of these messages, before TLS.")
+	descLimit   = desc("cairn_admission_limit", "Requests of clients that this node works on at once, at most; it follows how long they take.")
+	descBusy    = desc("cairn_admission_in_flight", "Requests of clients that this node works on.")
+	descWaiting = desc("cairn_admission_waiting", "Requests of clients that wait for a place.")
+	descLate    = desc("cairn_admission_late", "Requests that wait for partitions which do not answer, beside the limit.")
 	descClock   = desc("cairn_clock_offset_seconds", "How far this node's clock is ahead of the controller leader's.")
 )
 
 func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes} {
+	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes, descLimit, descBusy, descWaiting, descLate} {
 		ch <- d
 	}
 }
@@ -130,6 +134,10 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descContact, g.ControllerContact.Seconds(), "controller")
 	gauge(descTable, float64(g.TableVersion))
 	gauge(descClock, g.ClockOffset.Seconds())
+	gauge(descLimit, float64(g.Admission.Limit))
+	gauge(descBusy, float64(g.Admission.Busy))
+	gauge(descWaiting, float64(g.Admission.Waiting))
+	gauge(descLate, float64(g.Admission.Late))
 	ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, float64(g.Messages))
 	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(g.Bytes))
 	for state, n := range g.Nodes {

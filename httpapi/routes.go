@@ -50,6 +50,7 @@ type route struct {
 	plain   string   // media type of an answer that is not JSON
 	hidden  bool     // not part of the API: left out of the OpenAPI document
 	fresh   bool     // the catalogue's entry must be the present one, not this node's copy
+	early   bool     // refused before it is looked at if there is no room for its hunt
 	exempt  bool     // served beyond MaxRequests too: who asks must know
 	handle  func(*api, *call) error
 }
@@ -148,15 +149,15 @@ func teamRoutes() []route {
 		},
 		{
 			method: "GET", path: "/v1/hunts/{hunt}/teams/{team}/clues", access: ownTeam, summary: "The clues that the team has unlocked",
-			query: read, out: rest.Clues{}, status: ok200, handle: (*api).getClues,
+			early: true, query: read, out: rest.Clues{}, status: ok200, handle: (*api).getClues,
 		},
 		{
 			method: "POST", path: "/v1/hunts/{hunt}/teams/{team}/submissions", access: submit, summary: "Answer a clue",
-			headers: keyed, in: rest.NewSubmission{}, out: rest.Submission{}, status: ok200, handle: (*api).postSubmission,
+			early: true, headers: keyed, in: rest.NewSubmission{}, out: rest.Submission{}, status: ok200, handle: (*api).postSubmission,
 		},
 		{
 			method: "GET", path: "/v1/hunts/{hunt}/teams/{team}/submissions", access: ownTeam, summary: "The team's submissions, newest first",
-			query: pagedRead, out: rest.Submissions{}, status: ok200, handle: (*api).getSubmissions,
+			early: true, query: pagedRead, out: rest.Submissions{}, status: ok200, handle: (*api).getSubmissions,
 		},
 	}
 }

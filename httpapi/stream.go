@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"cairn/cluster/admit"
 	"cairn/fsm"
 )
 
@@ -57,8 +58,9 @@ func (a *api) stream(c *call, parse parser) error {
 	rc := http.NewResponseController(c.w)
 	// net/http ends a request's context when its body breaks off. The lines that
 	// came whole are judged all the same: each has its deadline, and write stops
-	// the work when the client does not take the answers.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(c.r.Context()))
+	// the work when the client does not take the answers. Lines wait for their turn:
+	// while they do no more are read, and so the client waits.
+	ctx, cancel := context.WithCancel(admit.Patient(context.WithoutCancel(c.r.Context())))
 	s := &stream{
 		ctx: ctx, stop: cancel, rc: rc, timeout: c.budget, parse: parse,
 		queue: make(chan *slot, a.Window), ready: make(chan *slot), last: map[fsm.TeamID]*slot{},

@@ -116,6 +116,9 @@ func (c *Cluster) must(cmd partition.Command) {
 	}
 }
 
+// Overloaded is never the case.
+func (c *Cluster) Overloaded(fsm.HuntID) error { return nil }
+
 // Submit implements httpapi.Play.
 func (c *Cluster) Submit(ctx context.Context, in cluster.Submission) (*partition.Submission, error) {
 	if err := c.enter(ctx, "Submit"); err != nil {

@@ -43,6 +43,7 @@ type benchFlags struct {
 	lasts       time.Duration
 	concurrency []int
 	rate        float64
+	skew        float64
 	batch       bool
 	direct      bool
 	teams       int
@@ -63,6 +64,8 @@ func (f *benchFlags) validate() error {
 		return usagef("--for must be positive")
 	case f.rate < 0:
 		return usagef("--rate must not be negative")
+	case f.skew != 0 && f.skew <= 1:
+		return usagef("--skew must be above 1, or 0 for none")
 	case f.teams > maxBenchTeams:
 		return usagef("--teams must be at most %d", maxBenchTeams)
 	}
@@ -70,7 +73,7 @@ func (f *benchFlags) validate() error {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchNoop())
+	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchNoop())
 }
 
 func benchCommon(cmd *cobra.Command, f *benchFlags, concurrency []int) {
@@ -109,6 +112,7 @@ that a pause of the cluster shows in full.`,
 	}
 	benchCommon(cmd, &f, []int{64})
 	cmd.Flags().Float64Var(&f.rate, "rate", 0, "open loop: `N` submissions a second in all (default: as fast as answers come)")
+	cmd.Flags().Float64Var(&f.skew, "skew", 0, "choose teams by Zipf's law with exponent `S`, such as 1.1 (default: evenly)")
 	cmd.Flags().BoolVar(&f.batch, "batch", false, "use the batch endpoint")
 	cmd.Flags().BoolVar(&f.direct, "direct", false, "send each submission to the node that leads its team's partition")
 	cmd.Flags().IntSliceVar(&f.pids, "pids", nil, "count the CPU time of these processes `PID[,PID...]`")
@@ -204,6 +208,7 @@ type benchRow struct {
 	P99         float64          `json:"p99_ms"`
 	P999        float64          `json:"p999_ms"`
 	CPU         *float64         `json:"cpu_ms_per_1000,omitempty"`
+	Refused     int64            `json:"refused"` // because there was too much to do
 	Errors      map[string]int64 `json:"errors"`
 }
 
@@ -303,7 +308,7 @@ func (b *bench) measure(ctx context.Context, what string, concurrency int, run f
 	}
 	r, err := run(ctx, load.Config{
 		Addrs: b.client.Addrs, Leader: leader, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Token: b.app.token,
-		Concurrency: concurrency, Rate: b.flags.rate, PIDs: b.pids,
+		Concurrency: concurrency, Rate: b.flags.rate, Skew: b.flags.skew, PIDs: b.pids,
 		Warmup: min(warmup, b.flags.lasts/5), For: b.flags.lasts,
 		Run: strconv.Itoa(len(b.rows)),
 	})
@@ -316,7 +321,7 @@ func (b *bench) measure(ctx context.Context, what string, concurrency int, run f
 	ms := func(q float64) float64 { return float64(r.Latency.ValueAtQuantile(q)) / 1e3 }
 	row := benchRow{
 		What: what, Concurrency: concurrency, PerSecond: r.PerSecond(),
-		P50: ms(50), P99: ms(99), P999: ms(99.9), Errors: r.Errors,
+		P50: ms(50), P99: ms(99), P999: ms(99.9), Refused: r.Refused, Errors: r.Errors,
 	}
 	if r.Measured {
 		cpu := float64(r.CPUPerThousand().Microseconds()) / 1e3
@@ -332,13 +337,13 @@ func (b *bench) report() error {
 	failed := int64(0)
 	body := map[string]any{"measurements": b.rows}
 	err := b.app.emit(answer{body, func(p *page) {
-		t := newTable("WHAT", ">AT ONCE", ">PER SECOND", ">P50", ">P99", ">P99.9", ">CPU/1,000", ">ERRORS")
+		t := newTable("WHAT", ">AT ONCE", ">PER SECOND", ">P50", ">P99", ">P99.9", ">CPU/1,000", ">REFUSED", ">ERRORS")
 		for _, r := range b.rows {
 			cpu := "-"
 			if r.CPU != nil {
 				cpu = fmt.Sprintf("%.1f ms", *r.CPU)
 			}
-			t.add(r.What, thousands(r.Concurrency), thousands(int(r.PerSecond)), millis(r.P50), millis(r.P99), millis(r.P999), cpu, thousands(int(sum(r.Errors))))
+			t.add(r.What, thousands(r.Concurrency), thousands(int(r.PerSecond)), millis(r.P50), millis(r.P99), millis(r.P999), cpu, thousands(int(r.Refused)), thousands(int(sum(r.Errors))))
 		}
 		p.table(t)
 	}})

@@ -297,7 +297,7 @@ func scrape(ctx context.Context, urls []string) (map[string]float64, error) {
 func scaleOf(s shape, r *load.Result, rest, busy spent) scaleRow {
 	ops := float64(max(r.Ops, 1))
 	idle := busy.took.Seconds() / rest.took.Seconds() // how much of the span at rest the busy one holds
-	errs := sum(r.Errors)
+	errs := sum(r.Errors) + r.Refused
 	nodes := s.nodes
 	return scaleRow{
 		Nodes: nodes, Naive: s.naive, PerSecond: r.PerSecond(), Errors: errs,

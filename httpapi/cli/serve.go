@@ -29,8 +29,11 @@ const (
 	maxNodeName    = 64 // bytes
 )
 
-// replicasFlag is hidden.
-const replicasFlag = "--bench-replicas"
+// Hidden flags.
+const (
+	replicasFlag = "--bench-replicas"
+	admitAllFlag = "--bench-admit-all"
+)
 
 // ServeConfig is what "serve" and "join" read from their flags: all that a node
 // needs to know at its start. It is valid when Config.Serve gets it.
@@ -68,6 +71,9 @@ type ServeConfig struct {
 	// Replicas is how many voters a partition gets; 0 means three. It is for "bench
 	// scale --baseline", and hidden.
 	Replicas int
+	// AdmitAll refuses nobody for want of room. It is for "bench overload
+	// --baseline", hidden.
+	AdmitAll bool
 
 	// AdminTokenFile and JoinTokenFile are new files, mode 0600, for the tokens
 	// of a founding. Empty: the tokens are told on Stderr only.
@@ -184,6 +190,8 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.DurationVar(&cfg.ReassignAfter, "reassign-after", DefaultReassignAfter, "downtime after which a node's replicas move; set at the founding")
 	f.IntVar(&cfg.Replicas, strings.TrimPrefix(replicasFlag, "--"), 0, "`N` voters of each partition instead of three, for benchmarks")
 	f.MarkHidden(strings.TrimPrefix(replicasFlag, "--"))
+	f.BoolVar(&cfg.AdmitAll, strings.TrimPrefix(admitAllFlag, "--"), false, "refuse nobody for want of room, for benchmarks")
+	f.MarkHidden(strings.TrimPrefix(admitAllFlag, "--"))
 	f.StringVar(&cfg.AdminTokenFile, "admin-token-file", "", "write the founding's admin token to this new `FILE`")
 	f.StringVar(&cfg.JoinTokenFile, "join-token-file", "", "write the founding's join token to this new `FILE`")
 	f.StringVar(&cfg.ReadyFile, "ready-file", "", "write the bound addresses to this `FILE` (JSON) once the node serves")

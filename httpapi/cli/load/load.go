@@ -15,6 +15,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -39,6 +41,7 @@ type Config struct {
 	Concurrency int                     // clients, or lines on the wire of a batch
 	Streams     int                     // batches only: streams they are spread over
 	Rate        float64                 // operations a second in all; 0: as fast as answers come
+	Skew        float64                 // above 1: teams by Zipf's law with this exponent; else evenly
 	Warmup      time.Duration
 	For         time.Duration // measured, after the warm-up
 	PIDs        []int         // whose CPU is counted
@@ -47,7 +50,8 @@ type Config struct {
 
 // Result of one measurement.
 type Result struct {
-	Ops      int64
+	Ops      int64            // done
+	Refused  int64            // because there was too much to do; nothing was done
 	Errors   map[string]int64 // by what was answered instead
 	Elapsed  time.Duration
 	Latency  *hdrhistogram.Histogram // microseconds
@@ -73,6 +77,12 @@ const maxErrors = 100
 // errFailing says that a worker met nothing but errors.
 var errFailing = errors.New("nothing but errors")
 
+// errRefused is the cluster's answer when there is too much to do.
+var errRefused = errors.New("refused")
+
+// overloaded is what such an answer contains.
+var overloaded = []byte(`"code":"overloaded"`)
+
 // wanted is what the answer to a good submission contains.
 var wanted = []byte(`"verdict":"incorrect"`)
 
@@ -90,6 +100,10 @@ func Single(ctx context.Context, cfg Config) (*Result, error) {
 		// Worker w has a block of teams for itself.
 		n, c := len(cfg.Teams), cfg.Concurrency
 		mine := cfg.Teams[w*n/c : (w+1)*n/c]
+		var zipf *rand.Zipf
+		if cfg.Skew > 1 {
+			zipf = rand.NewZipf(rand.New(rand.NewPCG(uint64(w), 0)), cfg.Skew, 1, uint64(n-1))
+		}
 		conns := map[string]*conn{}
 		defer func() {
 			for _, c := range conns {
@@ -98,6 +112,9 @@ func Single(ctx context.Context, cfg Config) (*Result, error) {
 		}()
 		return s.loop(ctx, w, func(k int) error {
 			team := mine[k%len(mine)]
+			if zipf != nil {
+				team = cfg.Teams[zipf.Uint64()]
+			}
 			addr := cfg.Addrs[w%len(cfg.Addrs)]
 			if cfg.Leader != nil {
 				addr = cfg.Leader(team.ID)
@@ -141,6 +158,8 @@ func submit(c *conn, cfg *Config, team play.Team, w, k int) error {
 	switch {
 	case err != nil:
 		return err
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && bytes.Contains(answer, overloaded):
+		return errRefused
 	case status != 200:
 		return fmt.Errorf("status %d", status)
 	case !bytes.Contains(answer, wanted):
@@ -198,6 +217,8 @@ func measure(ctx context.Context, cfg Config, workers int, work func(ctx context
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	// With a rate that is not kept, what was due is done later than that.
+	s.result.Elapsed = max(cfg.For, time.Since(s.from))
 	return &s.result, ctx.Err()
 }
 
@@ -229,7 +250,7 @@ func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
 		begin := time.Now()
 		if s.cfg.Rate > 0 {
 			due := s.start.Add(time.Duration(float64(k*s.cfg.Concurrency+w) / s.cfg.Rate * float64(time.Second)))
-			if !pause(ctx, time.Until(due)) {
+			if !due.Before(s.until) || !pause(ctx, time.Until(due)) {
 				return nil
 			}
 			begin = due
@@ -238,7 +259,7 @@ func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
 			return nil
 		}
 		err := op(k)
-		if err != nil {
+		if err != nil && err != errRefused {
 			if failed++; failed == maxErrors {
 				return fmt.Errorf("%w, last: %w", errFailing, err)
 			}
@@ -254,11 +275,16 @@ func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
 // tally is one worker's share of the result.
 type tally struct {
 	ops     int64
+	refused int64
 	latency *hdrhistogram.Histogram
 	errors  map[string]int64
 }
 
 func (t *tally) note(took time.Duration, err error) {
+	if err == errRefused {
+		t.refused++
+		return
+	}
 	if err != nil {
 		t.errors[err.Error()]++
 		return
@@ -271,6 +297,7 @@ func (s *stage) add(t *tally) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Ops += t.ops
+	s.result.Refused += t.refused
 	s.result.Latency.Merge(t.latency)
 	for text, n := range t.errors {
 		s.result.Errors[text] += n

@@ -1,0 +1,360 @@
+// Package admit decides which requests a node takes on, and in which order, when
+// there are more than it can carry. A request that was refused had nothing done
+// for it: that is cheap for everybody, and what keeps those that were taken
+// quick.
+//
+// How many a node works on at once follows how long they take (limiter). Beyond
+// that they wait, for a short time, in an order that is fair between hunts and
+// between the teams of a hunt (fair): who asks for little waits little, whatever
+// the others ask for. Who waited too long, or cannot be done before its deadline,
+// is refused at once.
+//
+// The requests to a partition of which nothing is answered for a while, because it
+// has no leader, give their places back: they are carried beside the others, so
+// that one partition's trouble is nobody else's.
+package admit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"cairn/fsm"
+)
+
+// Limits of a gate. Beyond them a request is refused with Overloaded.
+const (
+	// MaxWaiting is how many requests wait for a place, those apart that are
+	// patient.
+	MaxWaiting = 4096
+	// MaxWait is how long one waits.
+	MaxWait = 50 * time.Millisecond
+	// MaxPerTeam is how many of a team wait.
+	MaxPerTeam = 32
+	// MaxLate is how many of a partition that gave their place back are carried.
+	MaxLate = 1024
+	// minAhead of a hunt may always wait: the pace of places that come free is not
+	// known so well.
+	minAhead = 4
+	// A partition has answered nothing for a while after holdRatio times what
+	// requests took lately, but from holdMin to holdMax. It is looked for each
+	// sweepEvery.
+	holdRatio  = 4
+	holdMin    = 20 * time.Millisecond
+	holdMax    = 250 * time.Millisecond
+	sweepEvery = 5 * time.Millisecond
+)
+
+// Gate is a node's admission. Its zero value is not usable.
+type Gate struct {
+	now     func() time.Time
+	refused func(reason string)
+
+	mu      sync.Mutex
+	limiter limiter
+	queue   fair
+	patient int  // of queue
+	busy    int  // hold a place
+	pace    pace // of places that come free
+	lanes   map[fsm.PartitionID]*lane
+	swept   time.Time
+}
+
+// lane is what is under way to one partition.
+type lane struct {
+	late     int       // gave their place back and are not done
+	answered time.Time // when one was done last, or when the first of these began
+	first    *Pass     // a list of those that hold a place, in any order
+}
+
+// Pass is a request that was taken on. Leave must be called once.
+type Pass struct {
+	gate       *Gate
+	lane       *lane
+	began      time.Time
+	prev, next *Pass
+	late       bool
+}
+
+// waiter is a request that waits for a place.
+type waiter struct {
+	flow    Flow
+	patient bool
+	pass    *Pass         // set before turn is closed, unless it was refused
+	turn    chan struct{} // closed when it is its turn, or it was refused
+}
+
+// New returns an open gate. refused, which may be nil, is told of every refusal:
+// queue_full or deadline.
+func New(refused func(reason string)) *Gate {
+	if refused == nil {
+		refused = func(string) {}
+	}
+	return &Gate{now: time.Now, refused: refused, limiter: newLimiter(), lanes: map[fsm.PartitionID]*lane{}}
+}
+
+// Stats is what a gate does at a moment.
+type Stats struct {
+	Limit, Busy, Waiting, Late int
+}
+
+// Stats returns what the gate does now.
+func (g *Gate) Stats() Stats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := Stats{Limit: g.limiter.max(), Busy: g.busy, Waiting: g.queue.size}
+	for _, l := range g.lanes {
+		s.Late += l.late
+	}
+	return s
+}
+
+// patience marks a context.
+type patience struct{}
+
+// Patient returns a context whose requests wait for their turn until it ends,
+// instead of being refused: their sender sends no more meanwhile.
+func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patience{}, true) }
+
+// Enter waits for a place. The error is Overloaded, and nothing was done.
+func (g *Gate) Enter(ctx context.Context, f Flow) (*Pass, error) {
+	now := g.now()
+	g.mu.Lock()
+	g.expire(now)
+	if err := g.check(ctx, f, now); err != nil {
+		g.mu.Unlock()
+		return nil, err
+	}
+	if g.queue.size == 0 && g.busy < g.limiter.max() {
+		p := g.grant(f, now)
+		g.mu.Unlock()
+		return p, nil
+	}
+	w, err := g.join(f, ctx.Value(patience{}) != nil)
+	g.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return g.await(ctx, w)
+}
+
+// check refuses what cannot be done in time, and what there is no room for. The
+// caller holds mu.
+func (g *Gate) check(ctx context.Context, f Flow, now time.Time) error {
+	if end, ok := ctx.Deadline(); ok && end.Sub(now) < g.limiter.typical {
+		g.refused("deadline")
+		return overloaded("this cannot be done before its deadline; allow more time, or try again later")
+	}
+	if l := g.lanes[f.Partition]; l != nil && l.late >= MaxLate {
+		g.refused("queue_full")
+		return overloaded("too many requests wait for this partition, which does not answer at the moment; try again")
+	}
+	return nil
+}
+
+// join puts a request into the queue, or somebody else out of it. The caller
+// holds mu.
+func (g *Gate) join(f Flow, patient bool) (*waiter, error) {
+	if !patient && g.queue.waits(f) >= MaxPerTeam {
+		g.refused("queue_full")
+		return nil, overloaded("this team has too many requests waiting; try again")
+	}
+	if !patient && g.hopeless(f.Hunt) {
+		g.refused("queue_full")
+		return nil, errFull
+	}
+	w := &waiter{flow: f, patient: patient, turn: make(chan struct{})}
+	g.queue.push(w)
+	if patient {
+		g.patient++
+		return w, nil
+	}
+	if g.queue.size-g.patient > MaxWaiting {
+		last := g.queue.longest()
+		if last == nil || last.patient {
+			last = w
+		}
+		g.queue.remove(last)
+		g.refused("queue_full")
+		close(last.turn)
+	}
+	return w, nil
+}
+
+// hopeless reports whether a request of a hunt would not have its turn within
+// MaxWait, going by how fast places have come free and how many hunts share them.
+// The caller holds mu.
+func (g *Gate) hopeless(hunt fsm.HuntID) bool {
+	ahead, hunts := g.queue.ahead(hunt)
+	return ahead >= minAhead && g.pace.per(ahead*hunts) > MaxWait
+}
+
+// Hopeless returns the error that Enter would return now for a request of this
+// hunt for want of room, nil for none. It is for refusing early, before anything is
+// spent on the request.
+func (g *Gate) Hopeless(hunt fsm.HuntID) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.hopeless(hunt) {
+		return nil
+	}
+	g.refused("queue_full")
+	return errFull
+}
+
+// await waits until it is w's turn.
+func (g *Gate) await(ctx context.Context, w *waiter) (*Pass, error) {
+	wait := MaxWait
+	if w.patient {
+		wait = holdMax
+	}
+	t := time.NewTicker(wait)
+	defer t.Stop()
+	var p *Pass
+	select {
+	case <-w.turn:
+		p = w.pass
+	case <-ctx.Done():
+		if p = g.giveUp(w); p != nil {
+			p.Leave(true) // it came too late to be of use
+			p = nil
+		}
+	case <-t.C:
+		if w.patient {
+			g.sweep()
+			return g.await(ctx, w)
+		}
+		p = g.giveUp(w)
+	}
+	if p == nil {
+		return nil, errFull
+	}
+	return p, nil
+}
+
+// sweep looks for places that were held too long, when nobody else comes by.
+func (g *Gate) sweep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expire(g.now())
+}
+
+// giveUp ends the wait of w, unless it is its turn at this moment.
+func (g *Gate) giveUp(w *waiter) *Pass {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expire(g.now()) // perhaps there is a place now
+	select {
+	case <-w.turn:
+		return w.pass
+	default:
+	}
+	g.queue.remove(w)
+	if w.patient {
+		g.patient--
+	}
+	g.refused("queue_full")
+	return nil
+}
+
+// grant gives a place. The caller holds mu.
+func (g *Gate) grant(f Flow, now time.Time) *Pass {
+	l := g.lanes[f.Partition]
+	if l == nil {
+		l = &lane{}
+		g.lanes[f.Partition] = l
+	}
+	if l.first == nil && l.late == 0 {
+		l.answered = now
+	}
+	p := &Pass{gate: g, lane: l, began: now, next: l.first}
+	if l.first != nil {
+		l.first.prev = p
+	}
+	l.first = p
+	g.busy++
+	return p
+}
+
+// release takes p's place from it. The caller holds mu.
+func (g *Gate) release(p *Pass) {
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		p.lane.first = p.next
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	}
+	p.prev, p.next = nil, nil
+	g.busy--
+}
+
+// expire takes their places from requests to partitions that have not answered
+// for a while, and gives free ones to those whose turn it is. The caller holds mu.
+func (g *Gate) expire(now time.Time) {
+	if g.busy < g.limiter.max() || now.Sub(g.swept) < sweepEvery {
+		return
+	}
+	g.swept = now
+	hold := min(max(holdRatio*g.limiter.typical, holdMin), holdMax)
+	for _, l := range g.lanes {
+		if now.Sub(l.answered) <= hold {
+			continue
+		}
+		for l.first != nil {
+			p := l.first
+			g.release(p)
+			p.late = true
+			l.late++
+		}
+	}
+	g.call(now)
+}
+
+// call gives free places to those whose turn it is. The caller holds mu.
+func (g *Gate) call(now time.Time) {
+	for g.busy < g.limiter.max() {
+		w := g.queue.pop()
+		if w == nil {
+			return
+		}
+		if w.patient {
+			g.patient--
+		}
+		w.pass = g.grant(w.flow, now)
+		close(w.turn)
+	}
+}
+
+// Leave says that the request is done. Answered says that its partition did
+// something about it: that it was not given up for want of a leader.
+func (p *Pass) Leave(answered bool) {
+	g := p.gate
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pace.note(now)
+	if answered {
+		p.lane.answered = now
+		if !p.late { // what waited for an election tells nothing about how long work takes
+			g.limiter.note(p.began, now, g.busy, g.queue.size > 0)
+		}
+	}
+	if p.late {
+		p.lane.late--
+	} else {
+		g.release(p)
+	}
+	g.call(now)
+}
+
+// retryAfter is what a request that was refused is told: by then the queue of now
+// is done or gone.
+const retryAfter = time.Second
+
+var errFull = overloaded("this node has more to do than it can; nothing was done, try again")
+
+func overloaded(text string) error {
+	return &fsm.Error{Kind: fsm.Overloaded, Msg: text, After: retryAfter}
+}

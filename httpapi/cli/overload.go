@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cairn/httpapi/cli/load"
+	"cairn/httpapi/cli/local"
+	"cairn/httpapi/client"
+)
+
+// Defaults of "bench overload".
+const (
+	// overloadSpan of an offer is how many clients make it: more are not under way
+	// as long as they are answered within that. overloadClients bound them.
+	overloadSpan    = time.Second / 2
+	overloadClients = 8192
+	// capacityClients find out how much a cluster can do.
+	capacityClients = 512
+)
+
+var overloadTimes = []string{"0.5", "0.8", "1", "1.5", "3"}
+
+// overloadRow is what was made of one offer.
+type overloadRow struct {
+	Times    float64 `json:"times_capacity"`
+	Offered  float64 `json:"offered_per_second"`
+	Accepted float64 `json:"accepted_per_second"`
+	Refused  float64 `json:"refused_per_second"`
+	P50      float64 `json:"p50_ms"`
+	P99      float64 `json:"p99_ms"`
+	P999     float64 `json:"p999_ms"`
+	CPU      float64 `json:"cpu_cores"` // of all nodes
+	RSS      float64 `json:"rss_mb_per_node"`
+	Errors   int64   `json:"errors"`
+}
+
+func (a *app) benchOverload() *cobra.Command {
+	var nodes int
+	var times []string
+	var lasts time.Duration
+	var skew float64
+	var baseline bool
+	cmd := &cobra.Command{
+		Use:   "overload",
+		Short: "Offer a new cluster more than it can do",
+		Long: `Start a cluster of child processes on this machine, find out how many submissions
+a second it can do, and then offer it parts and multiples of that, whatever it
+answers (an open loop). Latencies are those of accepted submissions, from when
+they were due. What a cluster refuses for want of room costs it little, and the
+others stay quick.`,
+		Example: "  cairn bench overload\n  cairn bench overload --nodes 21 --times 1,3 --skew 1.1 -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if nodes < 1 || nodes > local.MaxNodes || lasts <= 0 || skew != 0 && skew <= 1 {
+				return usagef("--nodes must be 1 to %d, --for positive, --skew 0 or above 1", local.MaxNodes)
+			}
+			offers := make([]float64, len(times))
+			for i, text := range times {
+				var err error
+				if offers[i], err = strconv.ParseFloat(text, 64); err != nil || offers[i] <= 0 {
+					return usagef("--times: %q is no multiple of the capacity", text)
+				}
+			}
+			rows, err := a.overload(cmd.Context(), nodes, offers, lasts, skew, baseline)
+			if err != nil {
+				return err
+			}
+			return a.emit(answer{map[string]any{"offers": rows}, func(p *page) { p.table(overloadTable(rows)) }})
+		},
+	}
+	cmd.Flags().IntVar(&nodes, "nodes", 3, "`N` nodes")
+	cmd.Flags().StringSliceVar(&times, "times", overloadTimes, "offers, as multiples `X[,X...]` of what the cluster can do")
+	cmd.Flags().DurationVar(&lasts, "for", 10*time.Second, "time of each measurement")
+	cmd.Flags().BoolVar(&baseline, "baseline", false, "have the cluster refuse nobody for want of room, to compare")
+	cmd.Flags().Float64Var(&skew, "skew", 0, "choose teams by Zipf's law with exponent `S` (default: evenly)")
+	return cmd
+}
+
+// overload measures the capacity, and what becomes of each offer.
+func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts time.Duration, skew float64, baseline bool) ([]overloadRow, error) {
+	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", nodes)
+	var flags []string
+	if baseline {
+		flags = append(flags, admitAllFlag)
+	}
+	cl, remove, err := startLocal(ctx, "cairn-overload-", nodes, flags...)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	if err := settle(ctx, cl); err != nil {
+		return nil, err
+	}
+	a.token = cl.AdminToken()
+	c, err := client.New(cl.URLs(), a.token)
+	if err != nil {
+		return nil, err
+	}
+	defer c.HTTP.CloseIdleConnections()
+	b := &bench{app: a, client: c, flags: benchFlags{teams: 2 * benchTeams}, pids: cl.PIDs()}
+	if err := b.setUp(ctx); err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(a.Stderr, "Measuring what it can do ...")
+	conf := load.Config{
+		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: capacityClients, Skew: skew,
+		Warmup: warmup, For: lasts, PIDs: b.pids, Run: "capacity",
+	}
+	r, err := load.Single(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	capacity := r.PerSecond()
+	fmt.Fprintf(a.Stderr, "It can do %s a second.\n", thousands(int(capacity)))
+	var rows []overloadRow
+	for _, times := range offers {
+		conf.Concurrency = min(max(int(times*capacity*overloadSpan.Seconds()), capacityClients), overloadClients)
+		conf.Rate, conf.Run = times*capacity, fmt.Sprint("offer-", len(rows))
+		fmt.Fprintf(a.Stderr, "Offering %s a second for %v ...\n", thousands(int(conf.Rate)), lasts)
+		var r *load.Result
+		did, err := span(ctx, cl.URLs(), b.pids, func() (err error) { r, err = load.Single(ctx, conf); return err })
+		if err != nil {
+			return nil, err
+		}
+		ms := func(q float64) float64 { return float64(r.Latency.ValueAtQuantile(q)) / 1e3 }
+		rows = append(rows, overloadRow{
+			Times: times, Offered: conf.Rate, Accepted: r.PerSecond(), Refused: float64(r.Refused) / r.Elapsed.Seconds(),
+			P50: ms(50), P99: ms(99), P999: ms(99.9), CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(nodes) / (1 << 20), Errors: sum(r.Errors),
+		})
+	}
+	return rows, nil
+}
+
+func overloadTable(rows []overloadRow) *table {
+	t := newTable(">TIMES CAPACITY", ">OFFERED/S", ">ACCEPTED/S", ">REFUSED/S", ">P50", ">P99", ">P99.9", ">CORES", ">RSS MB", ">ERRORS")
+	for _, r := range rows {
+		t.add(strconv.FormatFloat(r.Times, 'g', 3, 64), thousands(int(r.Offered)), thousands(int(r.Accepted)), thousands(int(r.Refused)),
+			millis(r.P50), millis(r.P99), millis(r.P999), strconv.FormatFloat(r.CPU, 'f', 2, 64), strconv.FormatFloat(r.RSS, 'f', 0, 64), thousands(int(r.Errors)))
+	}
+	return t
+}
