@@ -35,3 +35,40 @@ func TestRemovedComesBack(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaveDuringHandovers: while leaderships are handed over there are moments at
+// which a partition seems not to do without a node. They are no reason to refuse.
+func TestLeaveDuringHandovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, 4)
+		defer s.close()
+		s.whole(3)
+		id := s.nodes[3].node.ID()
+		moment := func() bool {
+			for range 50 {
+				for _, p := range s.view().Partitions {
+					for _, m := range p.Members {
+						if m.Node != p.Leader && m.Node != id {
+							go s.live(0).Transfer(t.Context(), p.ID, m.Node) // as it goes
+							break
+						}
+					}
+				}
+				for range 100 {
+					time.Sleep(10 * time.Millisecond)
+					if s.view().mayGo(id) != nil {
+						return true
+					}
+				}
+			}
+			return false
+		}
+		for range 3 {
+			if !moment() {
+				t.Fatal("no hand-over was ever seen half done: this test shows nothing")
+			}
+			s.do("leave", func(ctx context.Context) error { return s.live(0).Leave(ctx, id) })
+			s.do("stay", func(ctx context.Context) error { return s.live(0).Drain(ctx, id, false) })
+		}
+	})
+}
