@@ -18,8 +18,10 @@ func (n *Node) gated(ctx context.Context, f admit.Flow, do func() error) error {
 	if err != nil {
 		return err
 	}
+	done := false // stays so in a panic, which does not end the process
+	defer func() { pass.Leave(done) }()
 	err = do()
-	pass.Leave(answered(err))
+	done = answered(err)
 	return err
 }
 
@@ -35,9 +37,12 @@ func (n *Node) Overloaded(hunt fsm.HuntID) error {
 // answered reports whether a partition had to do with the outcome of a request:
 // if not, it was given up for want of a leader.
 func answered(err error) bool {
+	if err == nil {
+		return true
+	}
 	switch fsm.KindOf(err) {
 	case fsm.Unavailable, fsm.OutcomeUnknown, fsm.NotLeader:
-		return err == nil
+		return false
 	}
 	return true
 }

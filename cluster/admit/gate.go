@@ -1,13 +1,13 @@
 // Package admit decides which requests a node takes on, and in which order, when
 // there are more than it can carry. A request that was refused had nothing done
-// for it: that is cheap for everybody, and what keeps those that were taken
-// quick.
+// for it, which keeps those that were taken quick.
 //
 // How many a node works on at once follows how long they take (limiter). Beyond
 // that they wait, for a short time, in an order that is fair between hunts and
 // between the teams of a hunt (fair): who asks for little waits little, whatever
 // the others ask for. Who waited too long, or cannot be done before its deadline,
-// is refused at once.
+// is refused at once. The patient, whose sender sends no more meanwhile, wait in a
+// queue of their own, which gets every patientShare-th place while both wait.
 //
 // The requests to a partition of which nothing is answered for a while, because it
 // has no leader, give their places back: they are carried beside the others, so
@@ -36,6 +36,8 @@ const (
 	// minAhead of a hunt may always wait: the pace of places that come free is not
 	// known so well.
 	minAhead = 4
+	// patientShare: see the package comment.
+	patientShare = 4
 	// A partition has answered nothing for a while after holdRatio times what
 	// requests took lately, but from holdMin to holdMax. It is looked for each
 	// sweepEvery.
@@ -53,9 +55,10 @@ type Gate struct {
 	mu      sync.Mutex
 	limiter limiter
 	queue   fair
-	patient int  // of queue
+	patient fair
+	turns   int  // places given from a queue
 	busy    int  // hold a place
-	pace    pace // of places that come free
+	pace    pace // of places that come free while somebody waits
 	lanes   map[fsm.PartitionID]*lane
 	swept   time.Time
 }
@@ -102,7 +105,7 @@ type Stats struct {
 func (g *Gate) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := Stats{Limit: g.limiter.max(), Busy: g.busy, Waiting: g.queue.size}
+	s := Stats{Limit: g.limiter.max(), Busy: g.busy, Waiting: g.queue.size + g.patient.size}
 	for _, l := range g.lanes {
 		s.Late += l.late
 	}
@@ -120,60 +123,53 @@ func Patient(ctx context.Context) context.Context { return context.WithValue(ctx
 func (g *Gate) Enter(ctx context.Context, f Flow) (*Pass, error) {
 	now := g.now()
 	g.mu.Lock()
-	g.expire(now)
-	if err := g.check(ctx, f, now); err != nil {
-		g.mu.Unlock()
-		return nil, err
-	}
-	if g.queue.size == 0 && g.busy < g.limiter.max() {
-		p := g.grant(f, now)
-		g.mu.Unlock()
-		return p, nil
-	}
-	w, err := g.join(f, ctx.Value(patience{}) != nil)
+	p, w, err := g.enter(ctx, f, now)
 	g.mu.Unlock()
-	if err != nil {
-		return nil, err
+	if w == nil {
+		return p, err
 	}
 	return g.await(ctx, w)
 }
 
-// check refuses what cannot be done in time, and what there is no room for. The
-// caller holds mu.
-func (g *Gate) check(ctx context.Context, f Flow, now time.Time) error {
-	if end, ok := ctx.Deadline(); ok && end.Sub(now) < g.limiter.typical {
-		g.refused("deadline")
-		return overloaded("this cannot be done before its deadline; allow more time, or try again later")
-	}
+// enter gives a place, or a waiter in a queue, or an error. The caller holds mu.
+func (g *Gate) enter(ctx context.Context, f Flow, now time.Time) (*Pass, *waiter, error) {
+	g.expire(now)
 	if l := g.lanes[f.Partition]; l != nil && l.late >= MaxLate {
 		g.refused("queue_full")
-		return overloaded("too many requests wait for this partition, which does not answer at the moment; try again")
+		return nil, nil, overloaded("too many requests wait for this partition, which does not answer at the moment; try again")
 	}
-	return nil
+	if g.busy < g.limiter.max() {
+		return g.grant(f, now), nil, nil // nobody waits: see call
+	}
+	// Only now: as long as there are places nothing says that this will take as long
+	// as the last ones did.
+	if end, ok := ctx.Deadline(); ok && end.Sub(now) < g.limiter.typical {
+		g.refused("deadline")
+		return nil, nil, overloaded("this cannot be done before its deadline; allow more time, or try again later")
+	}
+	w, err := g.join(f, ctx.Value(patience{}) != nil)
+	return nil, w, err
 }
 
-// join puts a request into the queue, or somebody else out of it. The caller
+// join puts a request into its queue, or somebody else out of it. The caller
 // holds mu.
 func (g *Gate) join(f Flow, patient bool) (*waiter, error) {
-	if !patient && g.queue.waits(f) >= MaxPerTeam {
+	w := &waiter{flow: f, patient: patient, turn: make(chan struct{})}
+	if patient {
+		g.patient.push(w)
+		return w, nil
+	}
+	if g.queue.waits(f) >= MaxPerTeam {
 		g.refused("queue_full")
 		return nil, overloaded("this team has too many requests waiting; try again")
 	}
-	if !patient && g.hopeless(f.Hunt) {
+	if g.hopeless(f.Hunt) {
 		g.refused("queue_full")
 		return nil, errFull
 	}
-	w := &waiter{flow: f, patient: patient, turn: make(chan struct{})}
 	g.queue.push(w)
-	if patient {
-		g.patient++
-		return w, nil
-	}
-	if g.queue.size-g.patient > MaxWaiting {
+	if g.queue.size > MaxWaiting {
 		last := g.queue.longest()
-		if last == nil || last.patient {
-			last = w
-		}
 		g.queue.remove(last)
 		g.refused("queue_full")
 		close(last.turn)
@@ -210,26 +206,28 @@ func (g *Gate) await(ctx context.Context, w *waiter) (*Pass, error) {
 	}
 	t := time.NewTicker(wait)
 	defer t.Stop()
-	var p *Pass
-	select {
-	case <-w.turn:
-		p = w.pass
-	case <-ctx.Done():
-		if p = g.giveUp(w); p != nil {
-			p.Leave(true) // it came too late to be of use
-			p = nil
+	for {
+		select {
+		case <-w.turn:
+		case <-ctx.Done():
+			if g.giveUp(w, "deadline") {
+				return nil, errFull
+			}
+		case <-t.C:
+			if w.patient {
+				g.sweep()
+				continue
+			}
+			if g.giveUp(w, "queue_full") {
+				return nil, errFull
+			}
 		}
-	case <-t.C:
-		if w.patient {
-			g.sweep()
-			return g.await(ctx, w)
+		<-w.turn // it was its turn just now
+		if w.pass == nil {
+			return nil, errFull
 		}
-		p = g.giveUp(w)
+		return w.pass, nil
 	}
-	if p == nil {
-		return nil, errFull
-	}
-	return p, nil
 }
 
 // sweep looks for places that were held too long, when nobody else comes by.
@@ -240,21 +238,22 @@ func (g *Gate) sweep() {
 }
 
 // giveUp ends the wait of w, unless it is its turn at this moment.
-func (g *Gate) giveUp(w *waiter) *Pass {
+func (g *Gate) giveUp(w *waiter, reason string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.expire(g.now()) // perhaps there is a place now
 	select {
 	case <-w.turn:
-		return w.pass
+		return false
 	default:
 	}
-	g.queue.remove(w)
 	if w.patient {
-		g.patient--
+		g.patient.remove(w)
+	} else {
+		g.queue.remove(w)
 	}
-	g.refused("queue_full")
-	return nil
+	g.refused(reason)
+	return true
 }
 
 // grant gives a place. The caller holds mu.
@@ -312,15 +311,20 @@ func (g *Gate) expire(now time.Time) {
 	g.call(now)
 }
 
-// call gives free places to those whose turn it is. The caller holds mu.
+// call gives free places to those whose turn it is, until there are none or nobody
+// waits. The caller holds mu.
 func (g *Gate) call(now time.Time) {
 	for g.busy < g.limiter.max() {
-		w := g.queue.pop()
+		first, then := &g.queue, &g.patient
+		if g.turns++; g.turns%patientShare == 0 {
+			first, then = then, first
+		}
+		w := first.pop()
+		if w == nil {
+			w = then.pop()
+		}
 		if w == nil {
 			return
-		}
-		if w.patient {
-			g.patient--
 		}
 		w.pass = g.grant(w.flow, now)
 		close(w.turn)
@@ -334,11 +338,12 @@ func (p *Pass) Leave(answered bool) {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pace.note(now)
+	waited := g.queue.size+g.patient.size > 0
+	g.pace.note(now, waited)
 	if answered {
 		p.lane.answered = now
 		if !p.late { // what waited for an election tells nothing about how long work takes
-			g.limiter.note(p.began, now, g.busy, g.queue.size > 0)
+			g.limiter.note(p.began, now, g.busy, waited)
 		}
 	}
 	if p.late {

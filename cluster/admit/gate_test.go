@@ -47,6 +47,7 @@ type crowd struct {
 	mu      sync.Mutex
 	took    []time.Duration // of those that were done
 	refused int
+	late    int // of the refused, who were told only after a wait
 }
 
 // run sends requests for a time and waits for the last.
@@ -70,7 +71,9 @@ func (c *crowd) run(ctx context.Context, g *Gate, lasts time.Duration, rng *rand
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if err != nil {
-				c.refused++
+				if c.refused++; time.Since(at) > 0 {
+					c.late++
+				}
 				return
 			}
 			c.took = append(c.took, time.Since(at))
@@ -110,6 +113,9 @@ func TestOverload(t *testing.T) {
 					}
 					if load < 1 && c.refused > 0 {
 						t.Errorf("refused %d of %d, though there was room", c.refused, c.refused+len(c.took))
+					}
+					if c.late > c.refused/2 {
+						t.Errorf("%d of %d waited for their refusal", c.late, c.refused)
 					}
 					t.Logf("did %.3f, refused %d, p50 %v, p99 %v, %+v", done, c.refused, c.quantile(0.5), c.quantile(0.99), g.Stats())
 				})
