@@ -43,7 +43,7 @@ bench: build ## measure a cluster of three nodes on this machine (ARGS="--for 10
 	./cairn bench cluster $(ARGS)
 
 scale: build ## clusters of 3 to 31 nodes under one load, with a plot (ARGS="--nodes 3,9")
-	./cairn bench scale --direct --baseline --plot scale.svg $(ARGS)
+	./cairn bench scale --baseline --plot scale.svg $(ARGS)
 
 sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...

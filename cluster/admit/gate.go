@@ -119,6 +119,9 @@ type patience struct{}
 // instead of being refused: their sender sends no more meanwhile.
 func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patience{}, true) }
 
+// IsPatient reports whether ctx is one of Patient.
+func IsPatient(ctx context.Context) bool { return ctx.Value(patience{}) != nil }
+
 // Enter waits for a place. The error is Overloaded, and nothing was done.
 func (g *Gate) Enter(ctx context.Context, f Flow) (*Pass, error) {
 	now := g.now()
@@ -147,7 +150,7 @@ func (g *Gate) enter(ctx context.Context, f Flow, now time.Time) (*Pass, *waiter
 		g.refused("deadline")
 		return nil, nil, overloaded("this cannot be done before its deadline; allow more time, or try again later")
 	}
-	w, err := g.join(f, ctx.Value(patience{}) != nil)
+	w, err := g.join(f, IsPatient(ctx))
 	return nil, w, err
 }
 

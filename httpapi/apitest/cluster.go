@@ -116,8 +116,8 @@ func (c *Cluster) must(cmd partition.Command) {
 	}
 }
 
-// Overloaded is never the case.
-func (c *Cluster) Overloaded(fsm.HuntID) error { return nil }
+// Overloaded implements httpapi.Play.
+func (c *Cluster) Overloaded(fsm.HuntID) error { return c.enter(context.Background(), "Overloaded") }
 
 // Submit implements httpapi.Play.
 func (c *Cluster) Submit(ctx context.Context, in cluster.Submission) (*partition.Submission, error) {

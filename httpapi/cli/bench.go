@@ -89,8 +89,9 @@ func (a *app) benchSubmit() *cobra.Command {
 		Short: "Load a running cluster with submissions",
 		Long: `Load a running cluster with submissions, each a new wrong answer with a new key,
 in a hunt of its own that is deleted at the end. Requests are spread over all
---addr, or go to the node that leads a team's partition (--direct). Latencies of a run with --rate count from when a request was due, so
-that a pause of the cluster shows in full.`,
+--addr, or with --direct go to the node that leads a team's partition. Latencies
+of a run with --rate count from when a request was due, so that a pause of the
+cluster shows in full. What the cluster refused for want of room is counted apart.`,
 		Example: `  cairn bench submit --addr http://10.0.0.1:8080,http://10.0.0.2:8080 -c 1,64,512
   cairn bench submit -c 64 --rate 5000 --for 1m
   cairn bench submit --batch --pids 4711,4712,4713`,
@@ -174,15 +175,14 @@ func (a *app) benchLocal(ctx context.Context, f benchFlags) error {
 	if err := b.submissions(ctx, false); err != nil {
 		return err
 	}
-	b.flags.direct = true
-	if err := b.submissions(ctx, false); err != nil {
+	if err := b.singles(ctx, "to leaders", true); err != nil {
 		return err
 	}
 	if err := b.submissions(ctx, true); err != nil {
 		return err
 	}
-	b.client, b.pids, b.flags.direct = &client.Client{Addrs: []string{noop.HTTP}}, []int{pid}, false
-	if err := b.singles(ctx, "no-op server"); err != nil {
+	b.client, b.pids = &client.Client{Addrs: []string{noop.HTTP}}, []int{pid}
+	if err := b.singles(ctx, "no-op server", false); err != nil {
 		return err
 	}
 	return b.report()
@@ -263,34 +263,34 @@ func (b *bench) cleanUp(ctx context.Context) {
 }
 
 func (b *bench) submissions(ctx context.Context, batch bool) error {
-	switch {
-	case !batch && b.flags.direct:
-		return b.singles(ctx, "to leaders")
-	case !batch:
-		return b.singles(ctx, "submission")
+	if !batch {
+		return b.singles(ctx, "submission", b.flags.direct)
 	}
-	b.flags.direct = false
 	streams := batchStreams * len(b.client.Addrs)
-	return b.measure(ctx, "batch line", min(batchWindow, len(b.teams)), func(ctx context.Context, cfg load.Config) (*load.Result, error) {
+	return b.measure(ctx, "batch line", min(batchWindow, len(b.teams)), nil, func(ctx context.Context, cfg load.Config) (*load.Result, error) {
 		cfg.Streams = streams
 		return load.Batch(ctx, cfg)
 	})
 }
 
-func (b *bench) singles(ctx context.Context, what string) error {
+func (b *bench) singles(ctx context.Context, what string, direct bool) error {
+	var leader func(fsm.TeamID) string
+	if direct {
+		var err error
+		if leader, err = b.leaders(ctx); err != nil {
+			return err
+		}
+	}
 	for _, c := range b.flags.concurrency {
-		if err := b.measure(ctx, what, c, load.Single); err != nil {
+		if err := b.measure(ctx, what, c, leader, load.Single); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// leaders returns where a team's submissions go, if they go to leaders.
+// leaders returns where a team's submissions go to find its leader, as of now.
 func (b *bench) leaders(ctx context.Context) (func(fsm.TeamID) string, error) {
-	if !b.flags.direct {
-		return nil, nil
-	}
 	r, err := b.client.Routing(ctx)
 	if err != nil {
 		return nil, err
@@ -300,12 +300,10 @@ func (b *bench) leaders(ctx context.Context) (func(fsm.TeamID) string, error) {
 	}, nil
 }
 
-func (b *bench) measure(ctx context.Context, what string, concurrency int, run func(context.Context, load.Config) (*load.Result, error)) error {
+func (b *bench) measure(ctx context.Context, what string, concurrency int, leader func(fsm.TeamID) string,
+	run func(context.Context, load.Config) (*load.Result, error),
+) error {
 	fmt.Fprintf(b.app.Stderr, "Measuring: %s, %d at once, %v ...\n", what, concurrency, b.flags.lasts)
-	leader, err := b.leaders(ctx)
-	if err != nil {
-		return err
-	}
 	r, err := run(ctx, load.Config{
 		Addrs: b.client.Addrs, Leader: leader, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Token: b.app.token,
 		Concurrency: concurrency, Rate: b.flags.rate, Skew: b.flags.skew, PIDs: b.pids,

@@ -51,8 +51,9 @@ func (a *app) benchOverload() *cobra.Command {
 		Long: `Start a cluster of child processes on this machine, find out how many submissions
 a second it can do, and then offer it parts and multiples of that, whatever it
 answers (an open loop). Latencies are those of accepted submissions, from when
-they were due. What a cluster refuses for want of room costs it little, and the
-others stay quick.`,
+they were due. The load generator shares the machine, and to refuse costs something
+too: with many nodes on few cores, that shows. --baseline measures the same with a
+cluster that refuses nobody.`,
 		Example: "  cairn bench overload\n  cairn bench overload --nodes 21 --times 1,3 --skew 1.1 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,7 +103,7 @@ func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts t
 		return nil, err
 	}
 	defer c.HTTP.CloseIdleConnections()
-	b := &bench{app: a, client: c, flags: benchFlags{teams: 2 * benchTeams}, pids: cl.PIDs()}
+	b := &bench{app: a, client: c, flags: benchFlags{teams: overloadClients}, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return nil, err
 	}

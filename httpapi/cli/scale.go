@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cairn/fsm"
 	"cairn/httpapi/cli/load"
 	"cairn/httpapi/cli/local"
 	"cairn/httpapi/client"
@@ -77,7 +78,8 @@ how long one write to a log took, CORE WAIT how long the nodes' threads together
 waited for a core, a submission.
 
 With --baseline each size is measured once more the naive way: one group of which
-every node is a voter, so that every event goes to every node.`,
+every node is a voter, so that every event goes to every node. With --direct
+clients know the leaders, and no submission takes a hop between nodes first.`,
 		Example: "  cairn bench scale\n  cairn bench scale --nodes 3,9 --rate 400 --for 5s --plot scale.svg",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -150,7 +152,7 @@ func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Du
 		return scaleRow{}, err
 	}
 	defer c.HTTP.CloseIdleConnections()
-	b := &bench{app: a, client: c, flags: benchFlags{teams: scaleTeams, direct: s.direct}, pids: cl.PIDs()}
+	b := &bench{app: a, client: c, flags: benchFlags{teams: scaleTeams}, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return scaleRow{}, err
 	}
@@ -162,9 +164,11 @@ func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Du
 	if err != nil {
 		return scaleRow{}, err
 	}
-	leader, err := b.leaders(ctx)
-	if err != nil {
-		return scaleRow{}, err
+	var leader func(fsm.TeamID) string
+	if s.direct {
+		if leader, err = b.leaders(ctx); err != nil {
+			return scaleRow{}, err
+		}
 	}
 	conf := load.Config{
 		Addrs: cl.URLs(), Leader: leader, Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: scaleClients, Rate: rate,

@@ -35,7 +35,7 @@ type Config struct {
 	Addrs       []string // base URLs; connections are spread over them
 	Hunt        fsm.HuntID
 	Clue        fsm.ClueID
-	Teams       []play.Team             // at least Concurrency; a team's submissions never overlap
+	Teams       []play.Team             // at least Concurrency; without Skew a team's submissions never overlap
 	Token       string                  // an organizer's, for batches
 	Leader      func(fsm.TeamID) string // base URL of the node that a team's submissions go to; nil: any
 	Concurrency int                     // clients, or lines on the wire of a batch

@@ -32,6 +32,8 @@ type node struct {
 	faults []string
 	stall  atomic.Int64 // when, in nanoseconds since the epoch, it stops for stallFor
 	status int
+	refuse bool // every second one
+	asked  map[fsm.TeamID]int
 }
 
 const stallFor = 300 * time.Millisecond
@@ -56,6 +58,11 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	n.enter(team, r.Header.Get("Idempotency-Key"))
 	defer n.leave(team)
+	if n.tooMuch(team) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		json.NewEncoder(w).Encode(rest.Problem{Code: "overloaded"})
+		return
+	}
 	w.WriteHeader(n.status)
 	io.WriteString(w, `{"verdict":"incorrect"}`)
 }
@@ -89,6 +96,14 @@ func (n *node) enter(team fsm.TeamID, key string) {
 	n.keys[key], n.busy[team] = true, true
 }
 
+// tooMuch counts a request, and reports whether it is to be refused.
+func (n *node) tooMuch(team fsm.TeamID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked[team]++
+	return n.refuse && len(n.keys)%2 == 0
+}
+
 func (n *node) leave(team fsm.TeamID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -103,7 +118,7 @@ func (n *node) fault(format string, args ...any) {
 
 func newNode(t *testing.T) (*node, Config) {
 	t.Helper()
-	n := &node{keys: map[string]bool{}, busy: map[fsm.TeamID]bool{}, status: http.StatusOK}
+	n := &node{keys: map[string]bool{}, busy: map[fsm.TeamID]bool{}, status: http.StatusOK, asked: map[fsm.TeamID]int{}}
 	server := httptest.NewServer(n)
 	t.Cleanup(server.Close)
 	cfg := Config{Addrs: []string{server.URL}, Hunt: "h", Clue: "c", Token: "o", Run: "1", For: 300 * time.Millisecond, Warmup: 50 * time.Millisecond, PIDs: []int{os.Getpid()}}
@@ -141,6 +156,57 @@ func TestClosedLoop(t *testing.T) {
 				t.Errorf("counted %d (%d latencies) of %d: the warm-up must be left out", r.Ops, r.Latency.TotalCount(), all)
 			}
 		})
+	}
+}
+
+// TestRefused: what the cluster has no room for is neither done nor an error,
+// however much of it there is.
+func TestRefused(t *testing.T) {
+	n, cfg := newNode(t)
+	cfg.Concurrency, n.refuse = 1, true
+	r, err := Single(t.Context(), cfg)
+	if err != nil || len(r.Errors) > 0 || r.Ops == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r.Refused < r.Ops-1 || r.Refused > r.Ops+1 || r.Latency.TotalCount() != r.Ops {
+		t.Errorf("%d done, %d refused, %d latencies; every second one was refused", r.Ops, r.Refused, r.Latency.TotalCount())
+	}
+}
+
+// TestToLeaders: each team's submissions go where Leader says.
+func TestToLeaders(t *testing.T) {
+	one, cfg := newNode(t)
+	two, other := newNode(t)
+	cfg.Addrs = append(cfg.Addrs, other.Addrs...)
+	cfg.Concurrency = 7
+	cfg.Leader = func(id fsm.TeamID) string { return cfg.Addrs[len(id)%2] } // t0 to t9, and t10 to t49
+	r, err := Single(t.Context(), cfg)
+	if err != nil || len(r.Errors) > 0 || len(one.faults)+len(two.faults) > 0 {
+		t.Fatalf("%+v, %v, %v, %v", r, err, one.faults, two.faults)
+	}
+	if len(one.asked) != 10 || len(two.asked) != 40 {
+		t.Errorf("%d and %d teams were at the nodes, want 10 and 40", len(one.asked), len(two.asked))
+	}
+	for id := range two.asked {
+		if len(id) != 3 {
+			t.Errorf("%s was at the wrong node", id)
+		}
+	}
+}
+
+// TestSkew: by Zipf's law the first team submits far more than the others.
+func TestSkew(t *testing.T) {
+	n, cfg := newNode(t)
+	cfg.Concurrency, cfg.Skew = 3, 1.5
+	if r, err := Single(t.Context(), cfg); err != nil || len(r.Errors) > 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	all := 0
+	for _, k := range n.asked {
+		all += k
+	}
+	if first := n.asked[cfg.Teams[0].ID]; first*4 < all { // it makes 0.43 of them, evenly it would be 0.02
+		t.Errorf("the first team made %d of %d", first, all)
 	}
 }
 
