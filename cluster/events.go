@@ -15,7 +15,8 @@ type Events struct {
 	// Refused: a request was not admitted; reason is queue_full, deadline or rate.
 	Refused func(reason string)
 	// Forwarded: a request was sent to the node believed to lead; result is ok,
-	// not_leader, unreachable, lost or refused.
+	// not_leader, unreachable, lost, refused, or cut_off: it was not sent, because
+	// the node does not answer.
 	Forwarded func(result string)
 	// LeaderChanged: this node gained or lost leadership of a group.
 	LeaderChanged func(group string, leads bool)
@@ -31,7 +32,7 @@ type Events struct {
 // ForwardResults, RefuseReasons and ReassignReasons are the closed sets of
 // label values that Events uses.
 var (
-	ForwardResults  = []string{"ok", "not_leader", "unreachable", "lost", "refused"}
+	ForwardResults  = []string{"ok", "not_leader", "unreachable", "lost", "refused", "cut_off"}
 	RefuseReasons   = []string{"queue_full", "deadline", "rate"}
 	ReassignReasons = []string{
 		placement.ReasonRepair, placement.ReasonLeave, placement.ReasonJoin, placement.ReasonZone, placement.ReasonBalance, placement.ReasonLeader,

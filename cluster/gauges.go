@@ -21,6 +21,7 @@ type Gauges struct {
 	ClockOffset       time.Duration  // this node's clock against the controller leader's
 	Messages, Bytes   uint64         // sent to other nodes so far
 	Admission         admit.Stats
+	CutOff            int // members to which no calls are made, because they do not answer
 }
 
 // ReplicaGauges are those of one replica here.
@@ -40,7 +41,7 @@ func (n *Node) Gauges() Gauges {
 		Nodes: map[string]int{}, ClockOffset: n.reports.clockOffset(),
 	}
 	g.Messages, g.Bytes = n.link.Sent()
-	g.Admission = n.gate.Stats()
+	g.Admission, g.CutOff = n.gate.Stats(), n.peers.Count()
 	for _, s := range NodeStates {
 		g.Nodes[s] = 0
 	}

@@ -38,6 +38,7 @@ type Node struct {
 	link     *link.Link
 	book     *book
 	router   *router
+	peers    peers
 	forward  *forwarder
 	gate     *admit.Gate
 	control  *control
@@ -95,7 +96,7 @@ func (n *Node) start(ctx context.Context, tell func(Founded) error) (err error) 
 	}
 	n.log = n.log.With("node", n.conf.Name)
 	n.router, n.forward, n.hunts = newRouter(n), newForwarder(n), newHuntCache()
-	n.gate = admit.New(n.conf.Events.Refused)
+	n.gate, n.peers = admit.New(n.conf.Events.Refused), n.newPeers()
 	n.reports, n.watcher, n.failover = newReports(n), &watcher{node: n}, newFailover(n)
 	if n.replicas, err = newReplicas(n); err != nil {
 		return err
@@ -247,6 +248,7 @@ func (n *Node) stop() {
 	}
 	if n.link != nil {
 		n.link.Close()
+		n.peers.Wait()
 	}
 	n.running.Wait()
 }

@@ -43,7 +43,7 @@ type query struct {
 }
 
 // ask brings a query to a partition: to the leader, or, for a stale read, to
-// any replica, preferably here.
+// any replica: here, else the one of two that is less busy, else the leader.
 func (n *Node) ask(ctx context.Context, p fsm.PartitionID, c Consistency, q query) (Freshness, error) {
 	var w wire.Writer
 	w.U8(uint8(q.what))
@@ -73,8 +73,14 @@ func (n *Node) ask(ctx context.Context, p fsm.PartitionID, c Consistency, q quer
 		}
 		return take(body)
 	}
-	if c == Stale && local(ctx) == nil {
-		return fresh, nil
+	if c == Stale {
+		if local(ctx) == nil {
+			return fresh, nil
+		}
+		if to := n.oneOf(n.router.members(groupOf(p))); to != "" &&
+			n.router.try(ctx, groupOf(p), to, call{kind: kindQuery, body: w.B, decode: take}) == nil {
+			return fresh, nil
+		}
 	}
 	return fresh, readError(n.router.toPartition(ctx, p, call{kind: kindQuery, body: w.B, local: local, decode: take}))
 }

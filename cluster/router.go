@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"cairn/cluster/breaker"
 	"cairn/cluster/group"
 	"cairn/cluster/link"
 	"cairn/fsm"
@@ -111,17 +112,23 @@ func (r *router) try(ctx context.Context, g uint32, to fsm.NodeID, c call) error
 	if to == "" {
 		return fsm.Errorf(fsm.Unavailable, "no replica of this group is known yet")
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	if to == r.node.id.Node {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
 		return c.local(ctx)
 	}
-	err := r.ask(ctx, g, to, c)
+	err := r.node.peers.Do(ctx, to, attemptTimeout, func(ctx context.Context) error { return r.ask(ctx, g, to, c) })
 	r.node.conf.Events.Forwarded(forwardResult(err))
-	if kind := fsm.KindOf(err); err != nil && (errors.Is(err, link.ErrUnsent) || kind == fsm.OutcomeUnknown) {
+	if unresponsive(err) {
 		r.node.conf.Events.Unresponsive()
 	}
 	return err
+}
+
+// unresponsive reports whether a call ended because of the node that was asked:
+// it could not be reached, or did not answer in time.
+func unresponsive(err error) bool {
+	return err != nil && (errors.Is(err, link.ErrUnsent) || fsm.KindOf(err) == fsm.OutcomeUnknown)
 }
 
 func (r *router) ask(ctx context.Context, g uint32, to fsm.NodeID, c call) error {
@@ -139,6 +146,8 @@ func forwardResult(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.Is(err, breaker.ErrOpen):
+		return "cut_off"
 	case errors.Is(err, link.ErrUnsent):
 		return "unreachable"
 	case fsm.KindOf(err) == fsm.NotLeader:

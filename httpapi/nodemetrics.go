@@ -107,11 +107,12 @@ var (
 	descBusy    = desc("cairn_admission_in_flight", "Requests of clients that this node works on.")
 	descWaiting = desc("cairn_admission_waiting", "Requests of clients that wait for a place.")
 	descLate    = desc("cairn_admission_late", "Requests that wait for partitions which do not answer, beside the limit.")
+	descCutOff  = desc("cairn_breakers_open", "Members to which this node makes no calls, because they do not answer.")
 	descClock   = desc("cairn_clock_offset_seconds", "How far this node's clock is ahead of the controller leader's.")
 )
 
 func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes, descLimit, descBusy, descWaiting, descLate} {
+	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes, descLimit, descBusy, descWaiting, descLate, descCutOff} {
 		ch <- d
 	}
 }
@@ -138,6 +139,7 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBusy, float64(g.Admission.Busy))
 	gauge(descWaiting, float64(g.Admission.Waiting))
 	gauge(descLate, float64(g.Admission.Late))
+	gauge(descCutOff, float64(g.CutOff))
 	ch <- prometheus.MustNewConstMetric(descSent, prometheus.CounterValue, float64(g.Messages))
 	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(g.Bytes))
 	for state, n := range g.Nodes {
