@@ -120,6 +120,8 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 
 	api := httpapi.Server(conf.HTTP, httpapi.New(httpapi.Config{
 		Cluster: httpapi.Node{Node: node}, Logger: log, Registry: registry, Version: conf.Version,
+		Limits:  httpapi.Limits{Team: conf.TeamRate, Staff: conf.StaffRate, Address: conf.AddressRate, Proxies: conf.Proxies},
+		Refused: metrics.Events.Refused,
 	}))
 	go func() {
 		if err := api.Serve(web); !errors.Is(err, http.ErrServerClosed) {

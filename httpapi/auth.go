@@ -23,6 +23,7 @@ var (
 // authorize decides by the row and the token whether the request goes on, and
 // fills in who, hunt and team. Answers, in this order:
 //
+//	RateLimited      more than its Limits were sent with the token, or without
 //	Unauthenticated  a token was sent and is not valid; or none, and one is needed
 //	Forbidden        the token is valid and not for this, whether it exists or not
 //	NotFound         the token would allow it, but there is no such hunt
@@ -31,10 +32,17 @@ var (
 // but for hunts: that an id is taken shows to everybody who tries to create it.
 func (a *api) authorize(c *call) error {
 	if c.route.access == open {
-		return nil
+		if c.route.exempt {
+			return nil
+		}
+		return a.limits.count(c, nil)
 	}
 	var err error
-	if c.who, err = a.authenticate(c); err != nil {
+	c.who, err = a.authenticate(c)
+	if err := a.limits.count(c, err); err != nil {
+		return err
+	}
+	if err != nil {
 		return err
 	}
 	c.hunt.ID = fsm.HuntID(chi.URLParam(c.r, "hunt"))

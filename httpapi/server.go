@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -57,6 +58,11 @@ type Config struct {
 	// Window is how many lines of a stream may be read and not yet answered;
 	// the stream is read no further then. Default 1,024.
 	Window int
+	// Limits bound how much one client may send. Default: none do.
+	Limits Limits
+	// Refused is told of each request that Limits refused, with "rate". Default:
+	// nobody is.
+	Refused func(reason string)
 	// HideMetrics leaves /metrics out: it is served at another address.
 	HideMetrics bool
 }
@@ -84,6 +90,9 @@ func (c Config) WithDefaults() Config {
 	if c.Window == 0 {
 		c.Window = 1024
 	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
 	return c
 }
 
@@ -94,6 +103,8 @@ func (c Config) Validate() error {
 		return errors.New("httpapi: a Cluster is required")
 	case c.MaxRequests < 1 || c.MaxStreams < 1 || c.MaxUploads < 1 || c.Window < 1:
 		return errors.New("httpapi: MaxRequests, MaxStreams, MaxUploads and Window must be positive")
+	case max(c.Limits.Team, c.Limits.Staff, c.Limits.Address) > MaxRate:
+		return fmt.Errorf("httpapi: a limit is at most %d requests a second", MaxRate)
 	}
 	return nil
 }
@@ -104,6 +115,7 @@ type api struct {
 	metrics   *metrics
 	hunts     *hunts
 	boards    *boards
+	limits    limits
 	requests  gate
 	streams   gate
 	uploads   gate
@@ -124,6 +136,7 @@ func New(cfg Config) http.Handler {
 		metrics:   newMetrics(cfg.Registry, table),
 		hunts:     newHunts(),
 		boards:    newBoards(),
+		limits:    newLimits(cfg.Limits, cfg.Refused),
 		requests:  gate{limit: int64(cfg.MaxRequests)},
 		streams:   gate{limit: int64(cfg.MaxStreams)},
 		uploads:   gate{limit: int64(cfg.MaxUploads)},

@@ -133,6 +133,12 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 	return a.finale(context.WithoutCancel(ctx), g, tried)
 }
 
+// startBench is startLocal without limits of what one client may send: a benchmark
+// asks what the cluster can do.
+func startBench(ctx context.Context, prefix string, nodes int, flags ...string) (*local.Cluster, func(), error) {
+	return startLocal(ctx, prefix, nodes, append(flags, "--team-rate", "0", "--staff-rate", "0")...)
+}
+
 // startLocal starts a cluster of this very program in a temporary directory.
 // remove stops it and deletes the directory.
 func startLocal(ctx context.Context, prefix string, nodes int, flags ...string) (cl *local.Cluster, remove func(), err error) {

@@ -89,7 +89,7 @@ func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts t
 	if baseline {
 		flags = append(flags, admitAllFlag)
 	}
-	cl, remove, err := startLocal(ctx, "cairn-overload-", nodes, flags...)
+	cl, remove, err := startBench(ctx, "cairn-overload-", nodes, flags...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,6 +28,15 @@ const (
 	maxReplicas    = 64 // see replicasFlag
 	minNodeTimeout = 500 * time.Millisecond
 	maxNodeName    = 64 // bytes
+)
+
+// Defaults of how many requests a second a node takes from one client. They are
+// far beyond what people do, a team on many phones included.
+const (
+	DefaultTeamRate    = 50
+	DefaultStaffRate   = 1000
+	DefaultAddressRate = 200
+	maxRate            = 1_000_000
 )
 
 // Hidden flags.
@@ -68,6 +78,13 @@ type ServeConfig struct {
 	NodeTimeout   time.Duration
 	ReassignAfter time.Duration
 
+	// TeamRate, StaffRate and AddressRate are how many requests a second this node
+	// takes from a team's token, another token, and an address without a valid
+	// one. Zero: any number.
+	TeamRate, StaffRate, AddressRate int
+	// Proxies are the networks whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
+
 	// Replicas is how many voters a partition gets; 0 means three. It is for "bench
 	// scale --baseline", and hidden.
 	Replicas int
@@ -101,6 +118,14 @@ func (c ServeConfig) Validate() error {
 	for _, addr := range c.Join {
 		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
 			return fmt.Errorf("%q is not the HOST:PORT of a member's --cluster address", addr)
+		}
+	}
+	for _, r := range []struct {
+		flag string
+		rate int
+	}{{"--team-rate", c.TeamRate}, {"--staff-rate", c.StaffRate}, {"--address-rate", c.AddressRate}} {
+		if r.rate < 0 || r.rate > maxRate {
+			return fmt.Errorf("%s must be 0 (no limit) to %d requests a second", r.flag, maxRate)
 		}
 	}
 	switch {
@@ -188,6 +213,10 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.IntVar(&cfg.Partitions, "partitions", DefaultPartitions, "`N` partitions, fixed at the founding")
 	f.DurationVar(&cfg.NodeTimeout, "node-timeout", DefaultNodeTimeout, "silence after which a node is down; set at the founding")
 	f.DurationVar(&cfg.ReassignAfter, "reassign-after", DefaultReassignAfter, "downtime after which a node's replicas move; set at the founding")
+	f.IntVar(&cfg.TeamRate, "team-rate", DefaultTeamRate, "`N` requests a second from a team's token, at most; 0: any number")
+	f.IntVar(&cfg.StaffRate, "staff-rate", DefaultStaffRate, "`N` requests a second from an organizer's or admin's token, at most; 0: any number")
+	f.IntVar(&cfg.AddressRate, "address-rate", DefaultAddressRate, "`N` requests a second without a token from an address, at most; 0: any number")
+	f.Var((*prefixes)(&cfg.Proxies), "proxy", "networks `CIDR[,CIDR...]` of proxies whose X-Forwarded-For is believed")
 	f.IntVar(&cfg.Replicas, strings.TrimPrefix(replicasFlag, "--"), 0, "`N` voters of each partition instead of three, for benchmarks")
 	f.MarkHidden(strings.TrimPrefix(replicasFlag, "--"))
 	f.BoolVar(&cfg.AdmitAll, strings.TrimPrefix(admitAllFlag, "--"), false, "refuse nobody for want of room, for benchmarks")
@@ -195,6 +224,34 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.StringVar(&cfg.AdminTokenFile, "admin-token-file", "", "write the founding's admin token to this new `FILE`")
 	f.StringVar(&cfg.JoinTokenFile, "join-token-file", "", "write the founding's join token to this new `FILE`")
 	f.StringVar(&cfg.ReadyFile, "ready-file", "", "write the bound addresses to this `FILE` (JSON) once the node serves")
+}
+
+// prefixes is a flag: networks, or addresses, with commas.
+type prefixes []netip.Prefix
+
+func (p *prefixes) Type() string { return "CIDRs" }
+
+func (p *prefixes) String() string {
+	out := make([]string, len(*p))
+	for i, n := range *p {
+		out[i] = n.String()
+	}
+	return strings.Join(out, ",")
+}
+
+// Set adds to what is there.
+func (p *prefixes) Set(list string) error {
+	for _, s := range strings.Split(list, ",") {
+		n, err := netip.ParsePrefix(s)
+		if addr, e := netip.ParseAddr(s); e == nil {
+			n, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no network, such as 10.0.0.0/8, and no address", s)
+		}
+		*p = append(*p, n.Masked())
+	}
+	return nil
 }
 
 // serve checks the flags and runs the node. A founding setting that nobody
