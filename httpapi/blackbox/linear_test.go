@@ -118,7 +118,7 @@ func TestModel(t *testing.T) {
 // TestLinearizability has players of one team read and submit through all nodes
 // while the node that leads their partition is killed and started again.
 func TestLinearizability(t *testing.T) {
-	c := start(t, 3, "--partitions", "2")
+	c := start(t, 3, "--partitions", "2", "--team-rate", "0")
 	rng := random(t)
 	doc := quiz("linear", linearClues)
 	teams, tokens := c.open(doc, 1)
