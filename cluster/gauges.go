@@ -16,6 +16,7 @@ var NodeStates = []string{"alive", "suspect", "down", "draining", "left"}
 type Gauges struct {
 	Replicas          []ReplicaGauges
 	ControllerContact time.Duration // since the controller's leader was heard
+	Partitions        int           // of the cluster
 	TableVersion      uint64
 	Nodes             map[string]int // members by state, every state present
 	ClockOffset       time.Duration  // this node's clock against the controller leader's
@@ -37,7 +38,8 @@ type ReplicaGauges struct {
 func (n *Node) Gauges() Gauges {
 	st := n.control.state()
 	g := Gauges{
-		ControllerContact: time.Since(n.control.group.LastContact()), TableVersion: st.TableVersion(),
+		ControllerContact: time.Since(n.control.group.LastContact()),
+		Partitions:        len(st.Partitions()), TableVersion: st.TableVersion(),
 		Nodes: map[string]int{}, ClockOffset: n.reports.clockOffset(),
 	}
 	g.Messages, g.Bytes = n.link.Sent()

@@ -18,7 +18,8 @@ type NodeMetrics struct {
 	Events cluster.Events
 	Store  store.Metrics
 
-	reg *prometheus.Registry
+	reg     *prometheus.Registry
+	changes *prometheus.CounterVec
 }
 
 // fsyncs are the buckets of the log's syncs, in seconds: 50 us to 1.6 s.
@@ -27,7 +28,9 @@ var fsyncs = prometheus.ExponentialBuckets(50e-6, 2, 16)
 // NewNodeMetrics registers the metrics of a node, of the Go runtime, of the
 // process and of the build.
 func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
-	m := &NodeMetrics{reg: reg}
+	m := &NodeMetrics{reg: reg, changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cairn_raft_leader_changes_total", Help: "Times this node gained or lost a group's leadership.",
+	}, []string{"group"})}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 		reg.MustRegister(c)
@@ -42,7 +45,6 @@ func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
 	rejected := counter("cairn_admission_rejected_total", "Requests refused for want of room or time, or by a rate limit.", "reason")
 	reassigned := counter("cairn_reassignments_total", "Changes of a partition's wished replicas committed by this node.", "reason")
 	unresponsive := counter("cairn_node_unresponsive_total", "Calls to a member that could not be reached or did not answer.").WithLabelValues()
-	changes := counter("cairn_raft_leader_changes_total", "Times this node gained or lost a group's leadership.", "group")
 	waits := histogram("cairn_queue_wait_seconds", "How long the oldest command of an entry had queued.", durations).WithLabelValues()
 	batches := histogram("cairn_batch_size", "Commands in a committed log entry.", prometheus.ExponentialBuckets(1, 2, 13)).WithLabelValues()
 	snapshots := histogram("cairn_snapshot_duration_seconds", "Time to write a snapshot.", durations).WithLabelValues()
@@ -58,7 +60,7 @@ func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
 		Committed:     func(n int, waited time.Duration) { batches.Observe(float64(n)); waits.Observe(waited.Seconds()) },
 		Refused:       func(reason string) { rejected.WithLabelValues(reason).Inc() },
 		Forwarded:     func(result string) { forwards.WithLabelValues(result).Inc() },
-		LeaderChanged: func(group string, _ bool) { changes.WithLabelValues(group).Inc() },
+		LeaderChanged: func(group string, _ bool) { m.changes.WithLabelValues(group).Inc() },
 		SnapshotTook:  func(_ string, took time.Duration) { snapshots.Observe(took.Seconds()) },
 		Unresponsive:  unresponsive.Inc,
 		Reassigned:    func(reason string) { reassigned.WithLabelValues(reason).Inc() },
@@ -84,11 +86,24 @@ func goVersion() string {
 	return "unknown"
 }
 
-// Watch adds what is asked of the node at every scrape.
-func (m *NodeMetrics) Watch(n *cluster.Node) { m.reg.MustRegister(&nodeCollector{node: n}) }
+// Gauged is what tells a node's present figures: a [cluster.Node].
+type Gauged interface{ Gauges() cluster.Gauges }
 
-// nodeCollector reads a node's gauges.
-type nodeCollector struct{ node *cluster.Node }
+// Watch adds what is asked of the node at every scrape.
+func (m *NodeMetrics) Watch(n Gauged) {
+	m.reg.MustRegister(&nodeCollector{node: n, changes: m.changes})
+}
+
+// controllerGroup is the name of the controller's group.
+const controllerGroup = "controller"
+
+// nodeCollector reads a node's gauges. It also collects what is counted by
+// group: only the node knows which groups there are, and each of them is to be
+// there at 0 before its first change, or no rate would ever show that one.
+type nodeCollector struct {
+	node    Gauged
+	changes *prometheus.CounterVec
+}
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
@@ -99,6 +114,7 @@ var (
 	descLeads   = desc("cairn_partition_leader", "1 where this node leads the partition, else 0.", "partition")
 	descApplied = desc("cairn_partition_applied_index", "Index of the last log entry applied here.", "partition")
 	descContact = desc("cairn_raft_last_contact_seconds", "Time since this replica heard from its group's leader.", "group")
+	descParts   = desc("cairn_partitions", "Partitions of the cluster, as the log has it.")
 	descTable   = desc("cairn_table_version", "Version of the partition table this node has.")
 	descNodes   = desc("cairn_nodes", "Members by state, as the log has it.", "state")
 	descSent    = desc("cairn_peer_messages_total", "Messages sent to other nodes: requests, answers and pings, without snapshots.")
@@ -112,9 +128,13 @@ var (
 )
 
 func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDepth, descLeads, descApplied, descContact, descTable, descNodes, descClock, descSent, descBytes, descLimit, descBusy, descWaiting, descLate, descCutOff} {
+	for _, d := range []*prometheus.Desc{
+		descDepth, descLeads, descApplied, descContact, descParts, descTable, descNodes, descClock,
+		descSent, descBytes, descLimit, descBusy, descWaiting, descLate, descCutOff,
+	} {
 		ch <- d
 	}
+	c.changes.Describe(ch)
 }
 
 func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
@@ -131,8 +151,12 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descLeads, leads, r.Partition)
 		gauge(descApplied, float64(r.Applied), r.Partition)
 		gauge(descContact, r.Contact.Seconds(), r.Group)
+		c.changes.WithLabelValues(r.Group)
 	}
-	gauge(descContact, g.ControllerContact.Seconds(), "controller")
+	gauge(descContact, g.ControllerContact.Seconds(), controllerGroup)
+	c.changes.WithLabelValues(controllerGroup)
+	c.changes.Collect(ch)
+	gauge(descParts, float64(g.Partitions))
 	gauge(descTable, float64(g.TableVersion))
 	gauge(descClock, g.ClockOffset.Seconds())
 	gauge(descLimit, float64(g.Admission.Limit))
