@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cairn/fsm"
+	"cairn/httpapi/dashboards"
 )
 
 // Exit codes, as API.md promises them to scripts.
@@ -74,6 +75,9 @@ func exitCode(err error) int {
 func advice(cmd *cobra.Command, err error) string {
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return fmt.Sprintf("Run \"%s --help\" for its flags and examples.", cmd.CommandPath())
+	}
+	if errors.Is(err, dashboards.ErrChanged) {
+		return "Nothing was written. --force overwrites them."
 	}
 	switch fsm.KindOf(err) {
 	case fsm.Unauthenticated:
