@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the fault tests need of the system: iptables cuts networks,
-# fuse3 mounts a file system that loses what was not synced. Without them those
-# tests are skipped, and say so.
+# Installs what some tests need of the system: iptables cuts networks, fuse3
+# mounts a file system that loses what was not synced, prometheus scrapes a
+# cluster and brings promtool. Without them those tests are skipped, and say so.
 set -euo pipefail
 
-packages=(iptables fuse3)
+packages=(iptables fuse3 prometheus)
 
 missing=()
 for p in "${packages[@]}"; do
@@ -19,8 +19,20 @@ if ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-	echo "Not root. Run this: sudo apt-get install ${missing[*]}" >&2
+	echo "Not root. Run this: sudo $0" >&2
 	exit 1
+fi
+
+# The package prometheus starts a daemon when it is installed, and again at every
+# boot. The tests start their own and want none of that: policy-rc.d, which both
+# init scripts and systemd units ask, forbids it now, and update-rc.d, which knows
+# both too, for later. A prometheus that was there before is not touched.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
 fi
 apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+case " ${missing[*]} " in *" prometheus "*) update-rc.d prometheus disable ;; esac
