@@ -150,7 +150,7 @@ generator is this process: it takes its share of the machine.`,
 // benchLocal measures a cluster of child processes, and the yardstick.
 func (a *app) benchLocal(ctx context.Context, f benchFlags) error {
 	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", f.nodes)
-	cl, remove, err := startBench(ctx, "cairn-bench-", f.nodes)
+	cl, remove, err := startBench(ctx, "cairn-bench-", f.nodes, nil)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 		return fmt.Errorf("the sample hunt: %w", err)
 	}
 	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", flags.nodes)
-	cl, remove, err := startLocal(ctx, "cairn-demo-", flags.nodes)
+	cl, remove, err := startLocal(ctx, "cairn-demo-", local.Config{Nodes: flags.nodes})
 	if err != nil {
 		return err
 	}
@@ -135,32 +135,30 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 
 // startBench is startLocal without limits of what one client may send: a benchmark
 // asks what the cluster can do.
-func startBench(ctx context.Context, prefix string, nodes int, flags ...string) (*local.Cluster, func(), error) {
-	return startLocal(ctx, prefix, nodes, append(flags, "--team-rate", "0", "--staff-rate", "0")...)
+// The nodes run on some CPUs; nil means all.
+func startBench(ctx context.Context, prefix string, nodes int, cpus []int, flags ...string) (*local.Cluster, func(), error) {
+	return startLocal(ctx, prefix, local.Config{Nodes: nodes, CPUs: cpus, Flags: append(flags, "--team-rate", "0", "--staff-rate", "0")})
 }
 
 // startLocal starts a cluster of this very program in a temporary directory.
 // remove stops it and deletes the directory.
-func startLocal(ctx context.Context, prefix string, nodes int, flags ...string) (cl *local.Cluster, remove func(), err error) {
-	self, err := os.Executable()
-	if err != nil {
+func startLocal(ctx context.Context, prefix string, cfg local.Config) (cl *local.Cluster, remove func(), err error) {
+	if cfg.Binary, err = os.Executable(); err != nil {
 		return nil, nil, fmt.Errorf("find this program: %w", err)
 	}
-	dir, err := os.MkdirTemp("", prefix)
-	if err != nil {
+	if cfg.Dir, err = os.MkdirTemp("", prefix); err != nil {
 		return nil, nil, err
 	}
-	cfg := local.Config{Binary: self, Dir: dir, Nodes: nodes, Flags: flags}
-	if i := slices.Index(flags, replicasFlag); i >= 0 {
-		cfg.Replicas, _ = strconv.Atoi(flags[i+1])
+	if i := slices.Index(cfg.Flags, replicasFlag); i >= 0 {
+		cfg.Replicas, _ = strconv.Atoi(cfg.Flags[i+1])
 	}
 	cl, err = local.Start(ctx, cfg)
 	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, nil, errors.Join(err, os.RemoveAll(cfg.Dir))
 	}
 	return cl, func() {
 		cl.Stop()
-		os.RemoveAll(dir) // nothing useful can be done about an error here
+		os.RemoveAll(cfg.Dir) // nothing useful can be done about an error here
 	}, nil
 }
 

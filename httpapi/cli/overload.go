@@ -40,56 +40,97 @@ type overloadRow struct {
 }
 
 func (a *app) benchOverload() *cobra.Command {
-	var nodes int
+	var p overloadPlan
 	var times []string
-	var lasts time.Duration
-	var skew float64
-	var baseline bool
 	cmd := &cobra.Command{
 		Use:   "overload",
 		Short: "Offer a new cluster more than it can do",
 		Long: `Start a cluster of child processes on this machine, find out how many submissions
 a second it can do, and then offer it parts and multiples of that, whatever it
 answers (an open loop). Latencies are those of accepted submissions, from when
-they were due. The load generator shares the machine, and to refuse costs something
-too: with many nodes on few cores, that shows. --baseline measures the same with a
-cluster that refuses nobody.`,
+they were due. The nodes get half of the machine's cores and the load generator the
+other, or what --cores says: on shared ones the offer itself takes away what the
+nodes can do. --baseline measures the same with a cluster that refuses nobody.`,
 		Example: "  cairn bench overload\n  cairn bench overload --nodes 21 --times 1,3 --skew 1.1 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if nodes < 1 || nodes > local.MaxNodes || lasts <= 0 || skew != 0 && skew <= 1 {
+			if p.nodes < 1 || p.nodes > local.MaxNodes || p.lasts <= 0 || p.skew != 0 && p.skew <= 1 {
 				return usagef("--nodes must be 1 to %d, --for positive, --skew 0 or above 1", local.MaxNodes)
 			}
-			offers := make([]float64, len(times))
-			for i, text := range times {
-				var err error
-				if offers[i], err = strconv.ParseFloat(text, 64); err != nil || offers[i] <= 0 {
+			for _, text := range times {
+				x, err := strconv.ParseFloat(text, 64)
+				if err != nil || x <= 0 {
 					return usagef("--times: %q is no multiple of the capacity", text)
 				}
+				p.offers = append(p.offers, x)
 			}
-			rows, err := a.overload(cmd.Context(), nodes, offers, lasts, skew, baseline)
+			rows, err := a.overload(cmd.Context(), p)
 			if err != nil {
 				return err
 			}
 			return a.emit(answer{map[string]any{"offers": rows}, func(p *page) { p.table(overloadTable(rows)) }})
 		},
 	}
-	cmd.Flags().IntVar(&nodes, "nodes", 3, "`N` nodes")
+	cmd.Flags().IntVar(&p.nodes, "nodes", 3, "`N` nodes")
+	cmd.Flags().IntVar(&p.cores, "cores", halfOfThem, "`N` cores for the nodes, the others for the generator; 0: all for both (default: half)")
 	cmd.Flags().StringSliceVar(&times, "times", overloadTimes, "offers, as multiples `X[,X...]` of what the cluster can do")
-	cmd.Flags().DurationVar(&lasts, "for", 10*time.Second, "time of each measurement")
-	cmd.Flags().BoolVar(&baseline, "baseline", false, "have the cluster refuse nobody for want of room, to compare")
-	cmd.Flags().Float64Var(&skew, "skew", 0, "choose teams by Zipf's law with exponent `S` (default: evenly)")
+	cmd.Flags().DurationVar(&p.lasts, "for", 10*time.Second, "time of each measurement")
+	cmd.Flags().BoolVar(&p.baseline, "baseline", false, "have the cluster refuse nobody for want of room, to compare")
+	cmd.Flags().Float64Var(&p.skew, "skew", 0, "choose teams by Zipf's law with exponent `S` (default: evenly)")
 	return cmd
 }
 
+// overloadPlan is what is measured.
+type overloadPlan struct {
+	nodes    int
+	cores    int // for the nodes; 0: all for everybody
+	offers   []float64
+	lasts    time.Duration
+	skew     float64
+	baseline bool
+}
+
+// halfOfThem is the default of --cores.
+const halfOfThem = -1
+
+// divide keeps this process off the cores of the nodes, and returns theirs: nil for
+// all.
+func (p overloadPlan) divide() (nodes []int, err error) {
+	if p.cores == 0 {
+		return nil, nil
+	}
+	all, err := local.CPUs()
+	n := p.cores
+	if n == halfOfThem {
+		n = len(all) / 2
+		if err != nil || n == 0 {
+			return nil, nil // there is nothing to divide
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 || n >= len(all) {
+		return nil, usagef("--cores must be 0 to %d on this machine, which has %d", len(all)-1, len(all))
+	}
+	return all[:n], local.Pin(all[n:])
+}
+
 // overload measures the capacity, and what becomes of each offer.
-func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts time.Duration, skew float64, baseline bool) ([]overloadRow, error) {
-	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", nodes)
+func (a *app) overload(ctx context.Context, p overloadPlan) ([]overloadRow, error) {
+	cpus, err := p.divide()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", p.nodes)
+	if cpus != nil {
+		fmt.Fprintf(a.Stderr, "They run on CPUs %v, the load generator on the others.\n", cpus)
+	}
 	var flags []string
-	if baseline {
+	if p.baseline {
 		flags = append(flags, admitAllFlag)
 	}
-	cl, remove, err := startBench(ctx, "cairn-overload-", nodes, flags...)
+	cl, remove, err := startBench(ctx, "cairn-overload-", p.nodes, cpus, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +150,8 @@ func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts t
 	}
 	fmt.Fprintln(a.Stderr, "Measuring what it can do ...")
 	conf := load.Config{
-		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: capacityClients, Skew: skew,
-		Warmup: warmup, For: lasts, PIDs: b.pids, Run: "capacity",
+		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: capacityClients, Skew: p.skew,
+		Warmup: warmup, For: p.lasts, PIDs: b.pids, Run: "capacity",
 	}
 	r, err := load.Single(ctx, conf)
 	if err != nil {
@@ -119,10 +160,10 @@ func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts t
 	capacity := r.PerSecond()
 	fmt.Fprintf(a.Stderr, "It can do %s a second.\n", thousands(int(capacity)))
 	var rows []overloadRow
-	for _, times := range offers {
+	for _, times := range p.offers {
 		conf.Concurrency = min(max(int(times*capacity*overloadSpan.Seconds()), capacityClients), overloadClients)
 		conf.Rate, conf.Run = times*capacity, fmt.Sprint("offer-", len(rows))
-		fmt.Fprintf(a.Stderr, "Offering %s a second for %v ...\n", thousands(int(conf.Rate)), lasts)
+		fmt.Fprintf(a.Stderr, "Offering %s a second for %v ...\n", thousands(int(conf.Rate)), p.lasts)
 		var r *load.Result
 		did, err := span(ctx, cl.URLs(), b.pids, func() (err error) { r, err = load.Single(ctx, conf); return err })
 		if err != nil {
@@ -131,7 +172,7 @@ func (a *app) overload(ctx context.Context, nodes int, offers []float64, lasts t
 		ms := func(q float64) float64 { return float64(r.Latency.ValueAtQuantile(q)) / 1e3 }
 		rows = append(rows, overloadRow{
 			Times: times, Offered: conf.Rate, Accepted: r.PerSecond(), Refused: float64(r.Refused) / r.Elapsed.Seconds(),
-			P50: ms(50), P99: ms(99), P999: ms(99.9), CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(nodes) / (1 << 20), Errors: sum(r.Errors),
+			P50: ms(50), P99: ms(99), P999: ms(99.9), CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(p.nodes) / (1 << 20), Errors: sum(r.Errors),
 		})
 	}
 	return rows, nil

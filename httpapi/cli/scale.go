@@ -130,9 +130,9 @@ func (s shape) String() string {
 
 func (s shape) start(ctx context.Context) (*local.Cluster, func(), error) {
 	if !s.naive {
-		return startBench(ctx, "cairn-scale-", s.nodes, "--partitions", strconv.Itoa(s.partitions))
+		return startBench(ctx, "cairn-scale-", s.nodes, nil, "--partitions", strconv.Itoa(s.partitions))
 	}
-	return startBench(ctx, "cairn-scale-", s.nodes, "--partitions", "1", replicasFlag, strconv.Itoa(s.nodes))
+	return startBench(ctx, "cairn-scale-", s.nodes, nil, "--partitions", "1", replicasFlag, strconv.Itoa(s.nodes))
 }
 
 // scaleOne measures one size.

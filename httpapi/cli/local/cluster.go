@@ -39,6 +39,7 @@ type Config struct {
 	Dir    string   // an empty directory for everything the nodes write
 	Nodes  int      // 1 to MaxNodes
 	Flags  []string // more flags of "serve" and "join"
+	CPUs   []int    // on which the nodes run; none: on all
 
 	Replicas int // how many of a partition Settled waits for, if Flags ask for more than three
 }
@@ -74,7 +75,11 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Nodes < 1 || cfg.Nodes > MaxNodes {
 		return nil, fmt.Errorf("a local cluster has 1 to %d nodes", MaxNodes)
 	}
-	c := &Cluster{cfg: cfg, spawner: newSpawner()}
+	spawner, err := newSpawner(cfg.CPUs)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg, spawner: spawner}
 	for range cfg.Nodes {
 		c.more()
 	}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,21 +13,31 @@ import (
 
 // spawner starts children from one thread that lives as long as they do. On
 // Linux a child's parent-death signal comes when the *thread* that made it
-// ends, and Go ends threads as it likes, unless a goroutine is locked to one.
+// ends, and Go ends threads as it likes, unless a goroutine is locked to one. A
+// child also begins on the CPUs of that thread.
 type spawner struct {
 	requests chan func()
 }
 
-func newSpawner() *spawner {
+// newSpawner returns one whose children run on some CPUs; none means all.
+func newSpawner(cpus []int) (*spawner, error) {
 	s := &spawner{requests: make(chan func())}
+	pinned := make(chan error)
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if len(cpus) > 0 {
+			pinned <- pinThread(0, cpus)
+		}
+		close(pinned)
 		for request := range s.requests {
 			request()
 		}
-		runtime.UnlockOSThread()
 	}()
-	return s
+	if err := <-pinned; err != nil {
+		s.close()
+		return nil, fmt.Errorf("run nodes on CPUs %v: %w", cpus, err)
+	}
+	return s, nil
 }
 
 // close ends the thread; no child may run any more.
