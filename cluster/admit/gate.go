@@ -61,6 +61,7 @@ type Gate struct {
 	pace    pace // of places that come free while somebody waits
 	lanes   map[fsm.PartitionID]*lane
 	swept   time.Time
+	retry   retry
 }
 
 // lane is what is under way to one partition.
@@ -83,7 +84,8 @@ type Pass struct {
 type waiter struct {
 	flow    Flow
 	patient bool
-	pass    *Pass         // set before turn is closed, unless it was refused
+	pass    *Pass         // set before turn is closed, or
+	err     error         // why it was refused
 	turn    chan struct{} // closed when it is its turn, or it was refused
 }
 
@@ -138,8 +140,7 @@ func (g *Gate) Enter(ctx context.Context, f Flow) (*Pass, error) {
 func (g *Gate) enter(ctx context.Context, f Flow, now time.Time) (*Pass, *waiter, error) {
 	g.expire(now)
 	if l := g.lanes[f.Partition]; l != nil && l.late >= MaxLate {
-		g.refused("queue_full")
-		return nil, nil, overloaded("too many requests wait for this partition, which does not answer at the moment; try again")
+		return nil, nil, g.refuse("queue_full", "too many requests wait for this partition, which does not answer at the moment; try again")
 	}
 	if g.busy < g.limiter.max() {
 		return g.grant(f, now), nil, nil // nobody waits: see call
@@ -147,8 +148,7 @@ func (g *Gate) enter(ctx context.Context, f Flow, now time.Time) (*Pass, *waiter
 	// Only now: as long as there are places nothing says that this will take as long
 	// as the last ones did.
 	if end, ok := ctx.Deadline(); ok && end.Sub(now) < g.limiter.typical {
-		g.refused("deadline")
-		return nil, nil, overloaded("this cannot be done before its deadline; allow more time, or try again later")
+		return nil, nil, g.refuse("deadline", "this cannot be done before its deadline; allow more time, or try again later")
 	}
 	w, err := g.join(f, IsPatient(ctx))
 	return nil, w, err
@@ -163,18 +163,16 @@ func (g *Gate) join(f Flow, patient bool) (*waiter, error) {
 		return w, nil
 	}
 	if g.queue.waits(f) >= MaxPerTeam {
-		g.refused("queue_full")
-		return nil, overloaded("this team has too many requests waiting; try again")
+		return nil, g.refuse("queue_full", "this team has too many requests waiting; try again")
 	}
 	if g.hopeless(f.Hunt) {
-		g.refused("queue_full")
-		return nil, errFull
+		return nil, g.refuse("queue_full", full)
 	}
 	g.queue.push(w)
 	if g.queue.size > MaxWaiting {
 		last := g.queue.longest()
 		g.queue.remove(last)
-		g.refused("queue_full")
+		last.err = g.refuse("queue_full", full)
 		close(last.turn)
 	}
 	return w, nil
@@ -197,8 +195,14 @@ func (g *Gate) Hopeless(hunt fsm.HuntID) error {
 	if !g.hopeless(hunt) {
 		return nil
 	}
-	g.refused("queue_full")
-	return errFull
+	return g.refuse("queue_full", full)
+}
+
+// refuse counts a refusal and says when to come back. The caller holds mu.
+func (g *Gate) refuse(reason, text string) error {
+	g.refused(reason)
+	g.retry.note(g.now(), true)
+	return &fsm.Error{Kind: fsm.Overloaded, Msg: text, After: g.retry.tell()}
 }
 
 // await waits until it is w's turn.
@@ -213,23 +217,20 @@ func (g *Gate) await(ctx context.Context, w *waiter) (*Pass, error) {
 		select {
 		case <-w.turn:
 		case <-ctx.Done():
-			if g.giveUp(w, "deadline") {
-				return nil, errFull
+			if err := g.giveUp(w, "deadline"); err != nil {
+				return nil, err
 			}
 		case <-t.C:
 			if w.patient {
 				g.sweep()
 				continue
 			}
-			if g.giveUp(w, "queue_full") {
-				return nil, errFull
+			if err := g.giveUp(w, "queue_full"); err != nil {
+				return nil, err
 			}
 		}
 		<-w.turn // it was its turn just now
-		if w.pass == nil {
-			return nil, errFull
-		}
-		return w.pass, nil
+		return w.pass, w.err
 	}
 }
 
@@ -240,14 +241,15 @@ func (g *Gate) sweep() {
 	g.expire(g.now())
 }
 
-// giveUp ends the wait of w, unless it is its turn at this moment.
-func (g *Gate) giveUp(w *waiter, reason string) bool {
+// giveUp ends the wait of w, unless it is its turn at this moment: then the error
+// is nil.
+func (g *Gate) giveUp(w *waiter, reason string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.expire(g.now()) // perhaps there is a place now
 	select {
 	case <-w.turn:
-		return false
+		return nil
 	default:
 	}
 	if w.patient {
@@ -255,8 +257,7 @@ func (g *Gate) giveUp(w *waiter, reason string) bool {
 	} else {
 		g.queue.remove(w)
 	}
-	g.refused(reason)
-	return true
+	return g.refuse(reason, full)
 }
 
 // grant gives a place. The caller holds mu.
@@ -275,6 +276,7 @@ func (g *Gate) grant(f Flow, now time.Time) *Pass {
 	}
 	l.first = p
 	g.busy++
+	g.retry.note(now, false)
 	return p
 }
 
@@ -357,12 +359,4 @@ func (p *Pass) Leave(answered bool) {
 	g.call(now)
 }
 
-// retryAfter is what a request that was refused is told: by then the queue of now
-// is done or gone.
-const retryAfter = time.Second
-
-var errFull = overloaded("this node has more to do than it can; nothing was done, try again")
-
-func overloaded(text string) error {
-	return &fsm.Error{Kind: fsm.Overloaded, Msg: text, After: retryAfter}
-}
+const full = "this node has more to do than it can; nothing was done, try again"

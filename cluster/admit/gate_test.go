@@ -42,12 +42,14 @@ type crowd struct {
 	rate  float64
 	flow  func(i int) Flow
 	work  func() bool
-	after time.Duration // what comes before is not counted
+	after time.Duration     // what comes before is not counted
+	told  func(Flow, error) // of a refusal; may be nil
 
 	mu      sync.Mutex
 	took    []time.Duration // of those that were done
 	refused int
 	late    int // of the refused, who were told only after a wait
+	held    int // not sent, for it was told to wait
 }
 
 // run sends requests for a time and waits for the last.
@@ -65,11 +67,14 @@ func (c *crowd) run(ctx context.Context, g *Gate, lasts time.Duration, rng *rand
 			if err == nil {
 				p.Leave(c.work())
 			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if err != nil && c.told != nil {
+				c.told(flow, err)
+			}
 			if at.Sub(begin) < c.after {
 				return
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
 			if err != nil {
 				if c.refused++; time.Since(at) > 0 {
 					c.late++
