@@ -44,7 +44,7 @@ func TestEveryFamilyFromTheStart(t *testing.T) {
 	for want, counts := range map[string]bool{ // whether it only counts, and so begins at 0
 		"cairn_submissions_total verdict=correct,incorrect,nudge,duplicate,already_solved":                 true,
 		"cairn_submission_duration_seconds outcome=recorded,replayed,refused,unavailable,unknown,internal": true,
-		"cairn_forwards_total result=ok,not_leader,unreachable,lost,refused,cut_off":                               true,
+		"cairn_forwards_total result=ok,not_leader,unreachable,lost,refused,cut_off":                       true,
 		"cairn_admission_rejected_total reason=queue_full,deadline,rate":                                   true,
 		"cairn_queue_depth partition=0,1":                                                                  false,
 		"cairn_queue_wait_seconds":                                                                         true,
