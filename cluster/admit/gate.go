@@ -38,13 +38,18 @@ const (
 	minAhead = 4
 	// patientShare: see the package comment.
 	patientShare = 4
-	// A partition has answered nothing for a while after holdRatio times what
-	// requests took lately, but from holdMin to holdMax. It is looked for each
+	// A partition has answered nothing for a while if the places that others hold
+	// have changed hands turnovers times since, and holdRatio times what requests
+	// took lately have passed, holdMin at least; or if holdMax has. Time alone says
+	// little: on a node with too much to do everybody waits. It is looked for each
 	// sweepEvery.
+	turnovers  = 4
 	holdRatio  = 4
 	holdMin    = 20 * time.Millisecond
-	holdMax    = 250 * time.Millisecond
+	holdMax    = time.Second
 	sweepEvery = 5 * time.Millisecond
+	// sweepPatient is how often one that is patient looks.
+	sweepPatient = 250 * time.Millisecond
 )
 
 // Gate is a node's admission. Its zero value is not usable.
@@ -58,6 +63,7 @@ type Gate struct {
 	patient fair
 	turns   int  // places given from a queue
 	busy    int  // hold a place
+	done    int  // requests that were answered so far
 	pace    pace // of places that come free while somebody waits
 	lanes   map[fsm.PartitionID]*lane
 	swept   time.Time
@@ -66,8 +72,10 @@ type Gate struct {
 
 // lane is what is under way to one partition.
 type lane struct {
+	held     int       // places
 	late     int       // gave their place back and are not done
 	answered time.Time // when one was done last, or when the first of these began
+	done     int       // the gate's, then
 	first    *Pass     // a list of those that hold a place, in any order
 }
 
@@ -209,7 +217,7 @@ func (g *Gate) refuse(reason, text string) error {
 func (g *Gate) await(ctx context.Context, w *waiter) (*Pass, error) {
 	wait := MaxWait
 	if w.patient {
-		wait = holdMax
+		wait = sweepPatient
 	}
 	t := time.NewTicker(wait)
 	defer t.Stop()
@@ -268,13 +276,14 @@ func (g *Gate) grant(f Flow, now time.Time) *Pass {
 		g.lanes[f.Partition] = l
 	}
 	if l.first == nil && l.late == 0 {
-		l.answered = now
+		l.answered, l.done = now, g.done
 	}
 	p := &Pass{gate: g, lane: l, began: now, next: l.first}
 	if l.first != nil {
 		l.first.prev = p
 	}
 	l.first = p
+	l.held++
 	g.busy++
 	g.retry.note(now, false)
 	return p
@@ -291,6 +300,7 @@ func (g *Gate) release(p *Pass) {
 		p.next.prev = p.prev
 	}
 	p.prev, p.next = nil, nil
+	p.lane.held--
 	g.busy--
 }
 
@@ -301,9 +311,10 @@ func (g *Gate) expire(now time.Time) {
 		return
 	}
 	g.swept = now
-	hold := min(max(holdRatio*g.limiter.typical, holdMin), holdMax)
+	hold := max(holdRatio*g.limiter.typical, holdMin)
 	for _, l := range g.lanes {
-		if now.Sub(l.answered) <= hold {
+		silent := now.Sub(l.answered)
+		if silent <= holdMax && (silent <= hold || g.done-l.done < turnovers*(g.busy-l.held)) {
 			continue
 		}
 		for l.first != nil {
@@ -346,7 +357,8 @@ func (p *Pass) Leave(answered bool) {
 	waited := g.queue.size+g.patient.size > 0
 	g.pace.note(now, waited)
 	if answered {
-		p.lane.answered = now
+		g.done++
+		p.lane.answered, p.lane.done = now, g.done
 		if !p.late { // what waited for an election tells nothing about how long work takes
 			g.limiter.note(p.began, now, g.busy, waited)
 		}

@@ -14,7 +14,7 @@ const (
 	// target is the time that nine of ten requests should take. It is not less
 	// than targetRatio times what they take when few are under way, and at most
 	// maxTarget: on a slow disk fewer at once would not make them quicker.
-	target      = 150 * time.Millisecond
+	target      = 100 * time.Millisecond
 	maxTarget   = 500 * time.Millisecond
 	targetRatio = 3
 	// A judgement needs window and minSamples; after maxWindow one will do.
@@ -22,11 +22,14 @@ const (
 	maxWindow  = time.Second
 	minSamples = 16
 	// The limit is multiplied with cut when requests take too long, or with less if
-	// their mean says so, but not less than deepCut. Growth is what part of it is
-	// added while they do not and it is reached.
+	// their mean says so, but not less than deepCut. While they do not and it is
+	// reached, a part of it is added: growth, or creep when nine of ten would not take
+	// less than half of what they may. What is added shows in their time only after
+	// that time, and a tenth each time is far too much by then.
 	cut     = 0.8
 	deepCut = 0.3
 	growth  = 0.1
+	creep   = 0.02
 )
 
 // limiter decides how many requests may be under way at once: additive increase
@@ -40,7 +43,9 @@ type limiter struct {
 	base     time.Duration
 	typical  time.Duration // mean of the last window
 	from     time.Time
-	n, over  int // samples of this window, and those above the target
+	n        int // samples of this window
+	over     int // those above the target
+	near     int // those above half of it
 	sum      time.Duration
 	peak     int // under way at once, at most
 	deferred bool
@@ -72,6 +77,9 @@ func (l *limiter) note(began, now time.Time, busy int, waited bool) {
 	if took > l.target() {
 		l.over++
 	}
+	if took > l.target()/2 {
+		l.near++
+	}
 	age := now.Sub(l.from)
 	if age >= window && l.n >= minSamples || age >= maxWindow {
 		l.judge(now)
@@ -93,8 +101,12 @@ func (l *limiter) judge(now time.Time) {
 		l.limit = min(maxLimit, 2*l.limit)
 		l.changed = now
 	case l.deferred:
-		l.limit = min(maxLimit, l.limit+max(1, growth*l.limit))
+		step := growth
+		if l.near*10 > l.n {
+			step = creep
+		}
+		l.limit = min(maxLimit, l.limit+max(1, step*l.limit))
 		l.changed = now
 	}
-	l.from, l.n, l.over, l.sum, l.peak, l.deferred = now, 0, 0, 0, 0, false
+	l.from, l.n, l.over, l.near, l.sum, l.peak, l.deferred = now, 0, 0, 0, 0, 0, false
 }

@@ -47,9 +47,9 @@ func TestLimiterWaitsForItsCut(t *testing.T) {
 	l, now := newLimiter(), time.Unix(1000, 0)
 	l.limit = 100
 	for range 200 { // all of them began together and end together
-		l.note(now, now.Add(300*time.Millisecond), 200, true)
+		l.note(now, now.Add(2*target), 200, true)
 	}
-	if l.max() != 50 { // 150 of the 300 ms that they took
+	if l.max() != 50 { // a target of the two that they took
 		t.Fatalf("one crowd cut the limit from 100 to %d", l.max())
 	}
 }

@@ -168,3 +168,34 @@ func TestLimits(t *testing.T) {
 		})
 	}
 }
+
+// TestStall: when a node with too much to do stalls, nobody is answered for a
+// while. That is no reason to take partitions for dead, and to take on more.
+func TestStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := New(nil), &server{rate: 2000, floor: 2 * time.Millisecond}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		late := 0
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if i%100 == 99 {
+					s.mu.Lock()
+					s.free = time.Now().Add(600 * time.Millisecond)
+					s.mu.Unlock()
+				}
+				late = max(late, g.Stats().Late)
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		c := &crowd{rate: 4000, work: s.do, flow: func(i int) Flow {
+			return Flow{Hunt: "h", Team: fsm.TeamID(fmt.Sprint(i % 1000)), Partition: fsm.PartitionID(i % 16)}
+		}}
+		c.run(ctx, g, 20*time.Second, rand.New(rand.NewPCG(1, 2)))
+		cancel()
+		all.Wait()
+		if done := float64(len(c.took)) / 20 / 2000; late > 0 || done < 0.3 {
+			t.Errorf("%d carried beside the limit, did %.2f of what the server can", late, done)
+		}
+	})
+}

@@ -36,7 +36,7 @@ func TestPolitePlayers(t *testing.T) {
 		}
 		c.told = func(f Flow, err error) {
 			e, ok := errors.AsType[*fsm.Error](err)
-			if !ok || e.After < minRetry*3/4 || e.After > maxRetry*5/4 {
+			if !ok || e.After < minRetry/2 || e.After > maxRetry*3/2 {
 				t.Errorf("told %v", err)
 				return
 			}
@@ -75,7 +75,7 @@ func TestRetry(t *testing.T) {
 		r.note(now, false)
 		return r.after
 	}
-	for i, want := range []time.Duration{2, 2, 4, 4, 4, 4, 8} {
+	for i, want := range []time.Duration{2, 2, 4, 4, 4, 4, 8, 8} {
 		if got := second(100, 11); got != want*time.Second {
 			t.Errorf("second %d: %v, want %d s", i, got, want)
 		}
@@ -86,11 +86,10 @@ func TestRetry(t *testing.T) {
 	if r.after != maxRetry {
 		t.Errorf("%v, want %v at most", r.after, maxRetry)
 	}
-	for range 100 {
-		second(1000, 50)
-	}
-	if r.after != minRetry {
-		t.Errorf("%v after 100 s of few refusals, want %v", r.after, minRetry)
+	for i, want := range []time.Duration{4, 2, 1, 1} {
+		if got := second(1000, 50); got != want*time.Second {
+			t.Errorf("second %d of few refusals: %v, want %d s", i, got, want)
+		}
 	}
 	for range 100 {
 		second(1, 100)
@@ -107,10 +106,10 @@ func TestTellSpreads(t *testing.T) {
 	var tenths [10]int
 	for range 1000 {
 		d := r.tell()
-		if d < minRetry*3/4 || d >= minRetry*5/4 {
+		if d < minRetry/2 || d >= minRetry*3/2 {
 			t.Fatalf("told %v", d)
 		}
-		tenths[int(float64(d-minRetry*3/4)/float64(minRetry/20))]++
+		tenths[int(float64(d-minRetry/2)/float64(minRetry/10))]++
 	}
 	for i, n := range tenths {
 		if n < 95 || n > 105 {

@@ -31,10 +31,12 @@ type overloadRow struct {
 	Offered  float64 `json:"offered_per_second"`
 	Accepted float64 `json:"accepted_per_second"`
 	Refused  float64 `json:"refused_per_second"`
+	Held     float64 `json:"held_back_per_second"` // by clients that were told to wait
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
 	P999     float64 `json:"p999_ms"`
-	CPU      float64 `json:"cpu_cores"` // of all nodes
+	Lag      float64 `json:"generator_p99_ms"` // how late the generator was
+	CPU      float64 `json:"cpu_cores"`        // of all nodes
 	RSS      float64 `json:"rss_mb_per_node"`
 	Errors   int64   `json:"errors"`
 }
@@ -50,7 +52,9 @@ a second it can do, and then offer it parts and multiples of that, whatever it
 answers (an open loop). Latencies are those of accepted submissions, from when
 they were due. The nodes get half of the machine's cores and the load generator the
 other, or what --cores says: on shared ones the offer itself takes away what the
-nodes can do. --baseline measures the same with a cluster that refuses nobody.`,
+nodes can do. A client that is refused sends nothing until it may come back, as its
+answer tells; --impatient ones go on sending. --baseline measures the same with a
+cluster that refuses nobody.`,
 		Example: "  cairn bench overload\n  cairn bench overload --nodes 21 --times 1,3 --skew 1.1 -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,6 +79,7 @@ nodes can do. --baseline measures the same with a cluster that refuses nobody.`,
 	cmd.Flags().IntVar(&p.cores, "cores", halfOfThem, "`N` cores for the nodes, the others for the generator; 0: all for both (default: half)")
 	cmd.Flags().StringSliceVar(&times, "times", overloadTimes, "offers, as multiples `X[,X...]` of what the cluster can do")
 	cmd.Flags().DurationVar(&p.lasts, "for", 10*time.Second, "time of each measurement")
+	cmd.Flags().BoolVar(&p.impatient, "impatient", false, "have clients that were refused go on sending")
 	cmd.Flags().BoolVar(&p.baseline, "baseline", false, "have the cluster refuse nobody for want of room, to compare")
 	cmd.Flags().Float64Var(&p.skew, "skew", 0, "choose teams by Zipf's law with exponent `S` (default: evenly)")
 	return cmd
@@ -88,6 +93,8 @@ type overloadPlan struct {
 	lasts    time.Duration
 	skew     float64
 	baseline bool
+	// impatient clients do not wait when they were refused.
+	impatient bool
 }
 
 // halfOfThem is the default of --cores.
@@ -150,7 +157,7 @@ func (a *app) overload(ctx context.Context, p overloadPlan) ([]overloadRow, erro
 	}
 	fmt.Fprintln(a.Stderr, "Measuring what it can do ...")
 	conf := load.Config{
-		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: capacityClients, Skew: p.skew,
+		Addrs: cl.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: capacityClients, Skew: p.skew, Polite: !p.impatient,
 		Warmup: warmup, For: p.lasts, PIDs: b.pids, Run: "capacity",
 	}
 	r, err := load.Single(ctx, conf)
@@ -171,18 +178,18 @@ func (a *app) overload(ctx context.Context, p overloadPlan) ([]overloadRow, erro
 		}
 		ms := func(q float64) float64 { return float64(r.Latency.ValueAtQuantile(q)) / 1e3 }
 		rows = append(rows, overloadRow{
-			Times: times, Offered: conf.Rate, Accepted: r.PerSecond(), Refused: float64(r.Refused) / r.Elapsed.Seconds(),
-			P50: ms(50), P99: ms(99), P999: ms(99.9), CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(p.nodes) / (1 << 20), Errors: sum(r.Errors),
+			Times: times, Offered: conf.Rate, Accepted: r.PerSecond(), Refused: float64(r.Refused) / r.Elapsed.Seconds(), Held: float64(r.Held) / r.Elapsed.Seconds(),
+			P50: ms(50), P99: ms(99), P999: ms(99.9), Lag: float64(r.Lag.ValueAtQuantile(99)) / 1e3, CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(p.nodes) / (1 << 20), Errors: sum(r.Errors),
 		})
 	}
 	return rows, nil
 }
 
 func overloadTable(rows []overloadRow) *table {
-	t := newTable(">TIMES CAPACITY", ">OFFERED/S", ">ACCEPTED/S", ">REFUSED/S", ">P50", ">P99", ">P99.9", ">CORES", ">RSS MB", ">ERRORS")
+	t := newTable(">TIMES CAPACITY", ">OFFERED/S", ">ACCEPTED/S", ">REFUSED/S", ">HELD BACK/S", ">P50", ">P99", ">P99.9", ">GEN P99", ">CORES", ">RSS MB", ">ERRORS")
 	for _, r := range rows {
-		t.add(strconv.FormatFloat(r.Times, 'g', 3, 64), thousands(int(r.Offered)), thousands(int(r.Accepted)), thousands(int(r.Refused)),
-			millis(r.P50), millis(r.P99), millis(r.P999), strconv.FormatFloat(r.CPU, 'f', 2, 64), strconv.FormatFloat(r.RSS, 'f', 0, 64), thousands(int(r.Errors)))
+		t.add(strconv.FormatFloat(r.Times, 'g', 3, 64), thousands(int(r.Offered)), thousands(int(r.Accepted)), thousands(int(r.Refused)), thousands(int(r.Held)),
+			millis(r.P50), millis(r.P99), millis(r.P999), millis(r.Lag), strconv.FormatFloat(r.CPU, 'f', 2, 64), strconv.FormatFloat(r.RSS, 'f', 0, 64), thousands(int(r.Errors)))
 	}
 	return t
 }

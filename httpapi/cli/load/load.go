@@ -41,6 +41,7 @@ type Config struct {
 	Concurrency int                     // clients, or lines on the wire of a batch
 	Streams     int                     // batches only: streams they are spread over
 	Rate        float64                 // operations a second in all; 0: as fast as answers come
+	Polite      bool                    // a client that was refused sends nothing until it may come back
 	Skew        float64                 // above 1: teams by Zipf's law with this exponent; else evenly
 	Warmup      time.Duration
 	For         time.Duration // measured, after the warm-up
@@ -50,13 +51,17 @@ type Config struct {
 
 // Result of one measurement.
 type Result struct {
-	Ops      int64            // done
-	Refused  int64            // because there was too much to do; nothing was done
-	Errors   map[string]int64 // by what was answered instead
-	Elapsed  time.Duration
-	Latency  *hdrhistogram.Histogram // microseconds
-	CPU      time.Duration           // of PIDs, meanwhile
-	Measured bool                    // CPU is known
+	Ops     int64            // done
+	Refused int64            // because there was too much to do; nothing was done
+	Held    int64            // not sent, because their client had been told to wait
+	Errors  map[string]int64 // by what was answered instead
+	Elapsed time.Duration
+	Latency *hdrhistogram.Histogram // microseconds
+	// Lag is how late requests were sent whose client had nothing else to do, in
+	// microseconds: the generator's own part of the latencies. Only with a Rate.
+	Lag      *hdrhistogram.Histogram
+	CPU      time.Duration // of PIDs, meanwhile
+	Measured bool          // CPU is known
 }
 
 // PerSecond is the throughput.
@@ -77,8 +82,18 @@ const maxErrors = 100
 // errFailing says that a worker met nothing but errors.
 var errFailing = errors.New("nothing but errors")
 
-// errRefused is the cluster's answer when there is too much to do.
-var errRefused = errors.New("refused")
+// refused is the cluster's answer when there is too much to do: when to come back.
+type refused time.Duration
+
+func (refused) Error() string { return "refused" }
+
+// refusal reads when to come back from an answer's retry_after_ms.
+func refusal(answer []byte) error {
+	_, rest, _ := bytes.Cut(answer, []byte(`"retry_after_ms":`))
+	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	ms, _ := strconv.Atoi(string(rest[:max(end, 0)])) // zero if there is none
+	return refused(time.Duration(ms) * time.Millisecond)
+}
 
 // overloaded is what such an answer contains.
 var overloaded = []byte(`"code":"overloaded"`)
@@ -159,7 +174,7 @@ func submit(c *conn, cfg *Config, team play.Team, w, k int) error {
 	case err != nil:
 		return err
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && bytes.Contains(answer, overloaded):
-		return errRefused
+		return refusal(answer)
 	case status != 200:
 		return fmt.Errorf("status %d", status)
 	case !bytes.Contains(answer, wanted):
@@ -199,7 +214,7 @@ type stage struct {
 func measure(ctx context.Context, cfg Config, workers int, work func(ctx context.Context, s *stage, w int) error) (*Result, error) {
 	now := time.Now()
 	s := &stage{cfg: cfg, start: now, from: now.Add(cfg.Warmup), until: now.Add(cfg.Warmup + cfg.For)}
-	s.result = Result{Errors: map[string]int64{}, Elapsed: cfg.For, Latency: newHistogram()}
+	s.result = Result{Errors: map[string]int64{}, Elapsed: cfg.For, Latency: newHistogram(), Lag: newHistogram()}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -243,23 +258,38 @@ func (s *stage) meterCPU(ctx context.Context) {
 // loop calls op one after the other until the time is up: at once, or when it
 // is due.
 func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
-	t := tally{latency: newHistogram(), errors: map[string]int64{}}
+	t := tally{latency: newHistogram(), lag: newHistogram(), errors: map[string]int64{}}
 	defer s.add(&t)
 	failed := 0
+	var until time.Time // it may not come back
 	for k := 0; ; k++ {
 		begin := time.Now()
 		if s.cfg.Rate > 0 {
 			due := s.start.Add(time.Duration(float64(k*s.cfg.Concurrency+w) / s.cfg.Rate * float64(time.Second)))
+			idle := due.After(begin)
 			if !due.Before(s.until) || !pause(ctx, time.Until(due)) {
 				return nil
 			}
 			begin = due
+			if idle && !begin.Before(s.from) {
+				t.lag.RecordValue(max(time.Since(due).Microseconds(), 1))
+			}
 		}
 		if !begin.Before(s.until) || ctx.Err() != nil {
 			return nil
 		}
+		if s.cfg.Polite && begin.Before(until) {
+			if !begin.Before(s.from) {
+				t.held++
+			}
+			continue
+		}
 		err := op(k)
-		if err != nil && err != errRefused {
+		after, isRefusal := err.(refused) //nolint:errorlint // op wraps nothing
+		if isRefusal {
+			until = time.Now().Add(time.Duration(after))
+		}
+		if err != nil && !isRefusal {
 			if failed++; failed == maxErrors {
 				return fmt.Errorf("%w, last: %w", errFailing, err)
 			}
@@ -276,12 +306,14 @@ func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
 type tally struct {
 	ops     int64
 	refused int64
+	held    int64
 	latency *hdrhistogram.Histogram
+	lag     *hdrhistogram.Histogram
 	errors  map[string]int64
 }
 
 func (t *tally) note(took time.Duration, err error) {
-	if err == errRefused {
+	if _, ok := err.(refused); ok { //nolint:errorlint // nobody wraps it
 		t.refused++
 		return
 	}
@@ -298,7 +330,9 @@ func (s *stage) add(t *tally) {
 	defer s.mu.Unlock()
 	s.result.Ops += t.ops
 	s.result.Refused += t.refused
+	s.result.Held += t.held
 	s.result.Latency.Merge(t.latency)
+	s.result.Lag.Merge(t.lag)
 	for text, n := range t.errors {
 		s.result.Errors[text] += n
 	}
