@@ -115,8 +115,8 @@ func (b *batch) read(hc *http.Client, req *http.Request) error {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // for the message only
 		return fmt.Errorf("submissions:batch answered %s: %s", resp.Status, text)
 	}
-	t := tally{latency: newHistogram(), errors: map[string]int64{}}
-	defer b.stage.add(&t)
+	t := newTally()
+	defer b.stage.add(t)
 	scan := bufio.NewScanner(resp.Body)
 	scan.Buffer(make([]byte, batchBuf), maxResult)
 	for scan.Scan() {

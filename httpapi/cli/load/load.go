@@ -258,8 +258,8 @@ func (s *stage) meterCPU(ctx context.Context) {
 // loop calls op one after the other until the time is up: at once, or when it
 // is due.
 func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
-	t := tally{latency: newHistogram(), lag: newHistogram(), errors: map[string]int64{}}
-	defer s.add(&t)
+	t := newTally()
+	defer s.add(t)
 	failed := 0
 	var until time.Time // it may not come back
 	for k := 0; ; k++ {
@@ -310,6 +310,10 @@ type tally struct {
 	latency *hdrhistogram.Histogram
 	lag     *hdrhistogram.Histogram
 	errors  map[string]int64
+}
+
+func newTally() *tally {
+	return &tally{latency: newHistogram(), lag: newHistogram(), errors: map[string]int64{}}
 }
 
 func (t *tally) note(took time.Duration, err error) {

@@ -60,7 +60,7 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer n.leave(team)
 	if n.tooMuch(team) {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		json.NewEncoder(w).Encode(rest.Problem{Code: "overloaded"})
+		json.NewEncoder(w).Encode(rest.Problem{Code: "overloaded", RetryAfterMS: 10_000})
 		return
 	}
 	w.WriteHeader(n.status)
@@ -156,6 +156,25 @@ func TestClosedLoop(t *testing.T) {
 				t.Errorf("counted %d (%d latencies) of %d: the warm-up must be left out", r.Ops, r.Latency.TotalCount(), all)
 			}
 		})
+	}
+}
+
+// TestPolite: a client that was refused sends nothing until it may come back; the
+// others do, and what it held back is counted.
+func TestPolite(t *testing.T) {
+	n, cfg := newNode(t)
+	n.refuse = true // every second one
+	cfg.Concurrency, cfg.Rate, cfg.Polite, cfg.Warmup = 10, 500, true, 0
+	r, err := Single(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := int64(cfg.Rate * cfg.For.Seconds())
+	if r.Refused == 0 || r.Refused > 10 || r.Held == 0 || r.Ops+r.Refused+r.Held != due {
+		t.Errorf("%d done, %d refused, %d held back of %d by 10 clients", r.Ops, r.Refused, r.Held, due)
+	}
+	if r.Lag.TotalCount() == 0 || r.Lag.Max() > r.Elapsed.Microseconds() {
+		t.Errorf("%d lags up to %d us", r.Lag.TotalCount(), r.Lag.Max())
 	}
 }
 
