@@ -8,10 +8,10 @@ ARGS ?=
 TOOL = $(GO) tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint deps bench scale sim fuzz clean
+.PHONY: help build run demo test race lint deps bench scale bench-mission sim fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./cairn
 	$(GO) build -trimpath -o cairn .
@@ -45,6 +45,9 @@ bench: build ## measure a cluster of three nodes on this machine (ARGS="--for 10
 scale: build ## clusters of 3 to 31 nodes under one load, with a plot (ARGS="--nodes 3,9")
 	./cairn bench scale --baseline --plot scale.svg $(ARGS)
 
+bench-mission: build ## Cairn against every event on every node, and in trouble, with a plot (ARGS="--soak 0")
+	./cairn bench mission --plot mission.svg $(ARGS)
+
 sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
 
@@ -52,5 +55,5 @@ fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)
 
 clean: ## remove what the targets above made
-	rm -rf cairn bin data scale.svg
+	rm -rf cairn bin data scale.svg mission.svg
 	$(GO) clean -testcache

@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"cairn/cluster"
 	"cairn/httpapi"
 	"cairn/httpapi/cli"
+	"cairn/httpapi/debug"
 	"cairn/store"
 )
 
@@ -123,13 +125,19 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		Limits:  httpapi.Limits{Team: conf.TeamRate, Staff: conf.StaffRate, Address: conf.AddressRate, Proxies: conf.Proxies},
 		Refused: metrics.Events.Refused,
 	}))
+	httpapi.NewConns(registry, connections(conf.Connections)).Bound(api)
 	go func() {
 		if err := api.Serve(web); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve clients: %w", err))
 		}
 	}()
+	debugAddr, stopDebug, err := serveDebug(conf.Debug)
+	if err != nil {
+		return err
+	}
+	defer stopDebug()
 	log.Info("serving", "cluster", node.Cluster(), "node", node.ID(), "name", nodeConf.Name, "http", web.Addr(), "peers", peers.Addr())
-	if err := conf.Ready(web.Addr().String(), peers.Addr().String()); err != nil {
+	if err := conf.Ready(web.Addr().String(), peers.Addr().String(), debugAddr); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -143,6 +151,30 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// connections is how many connections of clients a node keeps open: what was asked
+// for, and no more than three quarters of the files that the system lets it open.
+func connections(asked int) int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return asked
+	}
+	return max(1, int(min(uint64(asked), uint64(files.Cur)/4*3)))
+}
+
+// serveDebug opens the debug port, if one is asked for, and returns its address.
+func serveDebug(addr string) (bound string, stop func(), err error) {
+	if addr == "" {
+		return "", func() {}, nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, fmt.Errorf("listen for profiles: %w", err)
+	}
+	server := &http.Server{Handler: debug.Handler(), ReadHeaderTimeout: time.Second}
+	go server.Serve(l)
+	return l.Addr().String(), func() { server.Close() }, nil
 }
 
 // inherit reads a stopped node's copy of the controller, and with accept makes it
@@ -199,7 +231,7 @@ func nodeConfig(conf cli.ServeConfig, dir *store.Dir, web, peers net.Listener) c
 		Name: name, Zone: conf.Zone, Version: conf.Version,
 		Join: conf.Join, JoinToken: conf.JoinToken, ExpectCluster: conf.ExpectCluster,
 		Partitions: conf.Partitions, NodeTimeout: conf.NodeTimeout, ReassignAfter: conf.ReassignAfter,
-		Replicas: conf.Replicas, AdmitAll: conf.AdmitAll,
+		Replicas: conf.Replicas, AdmitAll: conf.AdmitAll, EntryCommands: conf.EntryCommands,
 	}
 }
 

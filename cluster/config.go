@@ -42,6 +42,9 @@ type Config struct {
 	// Replicas is how many voters this node, as the controller's leader, wishes
 	// each partition; at most 64. Zero means three. More is for benchmarks.
 	Replicas int
+	// EntryCommands is how many commands a log entry holds at most; zero means what
+	// fits. One is for benchmarks.
+	EntryCommands int
 	// AdmitAll works on whatever comes, at once. It is for benchmarks.
 	AdmitAll bool
 

@@ -284,7 +284,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	if err != nil {
 		return err
 	}
-	r.queue = group.NewQueue(r.group, rs.pacer, group.QueueEvents{
+	r.queue = group.NewQueue(r.group, rs.pacer, rs.node.conf.EntryCommands, group.QueueEvents{
 		Committed: n.conf.Events.Committed, Refused: n.conf.Events.Refused,
 	})
 	rs.mu.Lock()

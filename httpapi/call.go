@@ -76,6 +76,7 @@ func (a *api) serve(rt *route) http.HandlerFunc {
 			took := time.Since(begin)
 			observe(c.w.status, took)
 			a.logAccess(c, took)
+			a.slow.note(a, c, took)
 		}()
 		if err := a.run(c); err != nil {
 			refused := rt.stream && c.w.status == 0
@@ -168,7 +169,7 @@ func (a *api) finish(c *call, err error) {
 		a.writeError(c, err)
 		return
 	}
-	a.Logger.Debug("answer cut short", "request", c.id, "route", c.route.path, "error", err)
+	a.log(c).Debug("answer cut short", "error", err)
 	panic(http.ErrAbortHandler)
 }
 
@@ -181,7 +182,7 @@ func (a *api) recovered(c *call, p any) {
 		a.writeError(c, err)
 		return
 	}
-	a.Logger.Error("panic after the answer began", "request", c.id, "route", c.route.path, "error", err)
+	a.log(c).Error("panic after the answer began", "error", err)
 	panic(http.ErrAbortHandler)
 }
 
@@ -195,7 +196,7 @@ func (a *api) logAccess(c *call, took time.Duration) {
 	if c.who != nil {
 		role = c.who.Role
 	}
-	a.Logger.Debug("request", "request", c.id, "method", c.r.Method, "path", c.r.URL.Path,
+	a.log(c).Debug("request", "path", c.r.URL.Path,
 		"status", c.w.status, "bytes", c.w.bytes, "took", took, "role", role, "remote", c.r.RemoteAddr)
 }
 

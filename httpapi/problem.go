@@ -125,7 +125,7 @@ func (a *api) writeError(c *call, err error) {
 		err = fsm.Errorf(fsm.Unavailable, "no answer in time; try again")
 	}
 	if fsm.KindOf(err) == fsm.Internal {
-		a.Logger.Error("request failed", "request", c.id, "method", c.r.Method, "route", c.route.path, "error", err)
+		a.log(c).Error("request failed", "error", err)
 	}
 	writeProblem(c.w, problem(err))
 }

@@ -116,6 +116,7 @@ type api struct {
 	hunts     *hunts
 	boards    *boards
 	limits    limits
+	slow      slowLog
 	requests  gate
 	streams   gate
 	uploads   gate

@@ -31,6 +31,7 @@ type Queue struct {
 	pacer  *Pacer
 	now    func() time.Time
 	events QueueEvents
+	most   int // commands in an entry; 0: what fits
 
 	mu     sync.Mutex
 	items  []*item
@@ -64,10 +65,11 @@ type answer struct {
 	err    error
 }
 
-// NewQueue starts the queue of a group. Close it before the group.
-func NewQueue(g *Group, p *Pacer, events QueueEvents) *Queue {
+// NewQueue starts the queue of a group. An entry holds so many commands at most; 0
+// means what fits, and is for everything but comparisons. Close it before the group.
+func NewQueue(g *Group, p *Pacer, most int, events QueueEvents) *Queue {
 	q := &Queue{
-		group: g, pacer: p, now: time.Now, events: events,
+		group: g, pacer: p, now: time.Now, events: events, most: most,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go q.run()
@@ -214,6 +216,9 @@ func (q *Queue) take(b *partition.Batch) (items []*item) {
 	defer q.mu.Unlock()
 	n := 0
 	for _, it := range q.items {
+		if q.most > 0 && len(items) == q.most {
+			break
+		}
 		if it.ctx.Err() != nil {
 			q.refuse("deadline")
 			it.answer <- answer{err: fsm.Errorf(fsm.Unavailable, "the deadline passed before this was proposed; nothing was done")}

@@ -64,7 +64,7 @@ func newQueued(t *testing.T, p *Pacer) *queued {
 		t.Fatal(err)
 	}
 	until(t, lead.group.Leads)
-	s.q = NewQueue(lead.group, p, QueueEvents{
+	s.q = NewQueue(lead.group, p, 0, QueueEvents{
 		Committed: func(n int, _ time.Duration) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.sizes = append(s.ev.sizes, n) },
 		Refused:   func(r string) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.refused = append(s.ev.refused, r) },
 	})

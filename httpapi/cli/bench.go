@@ -73,7 +73,7 @@ func (f *benchFlags) validate() error {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchNoop())
+	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchMission(), a.benchNoop())
 }
 
 func benchCommon(cmd *cobra.Command, f *benchFlags, concurrency []int) {
@@ -194,6 +194,7 @@ type bench struct {
 	client *client.Client
 	flags  benchFlags
 	pids   []int
+	quiet  bool // tells nothing of hunts that it sets up
 	hunt   fsm.HuntID
 	teams  []play.Team
 	rows   []benchRow
@@ -228,7 +229,9 @@ func (b *bench) setUp(ctx context.Context) error {
 	if _, _, err := b.client.CreateHunt(ctx, doc); err != nil {
 		return fmt.Errorf("create the benchmark's hunt: %w", err)
 	}
-	fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
+	if !b.quiet {
+		fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
+	}
 	teams := func(yield func(rest.NewTeam) bool) {
 		for i := range b.flags.teams {
 			id := fmt.Sprintf("t%06d", i)

@@ -137,7 +137,7 @@ func (a *app) commands() []*cobra.Command {
 		a.statusCommand(), a.nodesCommand(), a.partitionsCommand(),
 		a.drainCommand(), a.undrainCommand(), a.leaveCommand(), a.removeCommand(), a.operatorCommand(), a.tokenCommand(),
 		a.huntCommand(), a.teamCommand(), a.submitCommand(), a.replayCommand(), a.leaderboardCommand(),
-		a.benchCommand(), a.dashboardsCommand(), a.versionCommand(),
+		a.benchCommand(), a.dashboardsCommand(), a.debugCommand(), a.versionCommand(),
 	}
 }
 

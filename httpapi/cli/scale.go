@@ -229,13 +229,14 @@ type spent struct {
 	messages, bytes          float64
 	syncs, syncing           float64
 	entries, commands, moves float64
+	unresponsive             float64 // calls to nodes that did not answer
 }
 
 // families are the metrics that spent is made of.
 var families = []string{
 	"cairn_peer_messages_total", "cairn_peer_sent_bytes_total", "cairn_log_fsync_duration_seconds_count",
 	"cairn_log_fsync_duration_seconds_sum", "cairn_batch_size_count", "cairn_batch_size_sum",
-	"cairn_raft_leader_changes_total", "process_resident_memory_bytes",
+	"cairn_raft_leader_changes_total", "process_resident_memory_bytes", "cairn_node_unresponsive_total",
 }
 
 // span measures what the nodes do while f runs.
@@ -261,7 +262,7 @@ func span(ctx context.Context, urls []string, pids []int, f func() error) (spent
 	return spent{
 		took: took, cpu: after - cpu, waited: delayed - waited, rss: now["process_resident_memory_bytes"],
 		messages: d(families[0]), bytes: d(families[1]), syncs: d(families[2]), syncing: d(families[3]),
-		entries: d(families[4]), commands: d(families[5]), moves: d(families[6]),
+		entries: d(families[4]), commands: d(families[5]), moves: d(families[6]), unresponsive: d(families[8]),
 	}, nil
 }
 

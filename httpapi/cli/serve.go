@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cairn/httpapi/cli/local"
+	"cairn/httpapi/debug"
 )
 
 // Defaults of the settings that a cluster is founded with.
@@ -37,12 +38,15 @@ const (
 	DefaultStaffRate   = 1000
 	DefaultAddressRate = 200
 	maxRate            = 1_000_000
+	// DefaultConnections is how many connections of clients may be open.
+	DefaultConnections = 16_384
 )
 
 // Hidden flags.
 const (
 	replicasFlag = "--bench-replicas"
 	admitAllFlag = "--bench-admit-all"
+	entryFlag    = "--bench-entry"
 )
 
 // ServeConfig is what "serve" and "join" read from their flags: all that a node
@@ -56,6 +60,8 @@ type ServeConfig struct {
 	// Advertise is the host:port at which other nodes reach Cluster. Empty: the
 	// address it listens on, which must then name a host.
 	Advertise string
+	// Debug is the loopback host:port of the debug port, for profiles. Empty: none.
+	Debug string
 	// Name is the node's name. Empty: the host's.
 	Name string
 	// Zone is where the node stands; replicas spread over zones. May be empty.
@@ -85,9 +91,15 @@ type ServeConfig struct {
 	// Proxies are the networks whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
 
+	// Connections is how many connections of clients may be open.
+	Connections int
+
 	// Replicas is how many voters a partition gets; 0 means three. It is for "bench
 	// scale --baseline", and hidden.
 	Replicas int
+	// EntryCommands is how many commands a log entry holds; 0 means what fits. It
+	// is for "bench mission", hidden.
+	EntryCommands int
 	// AdmitAll refuses nobody for want of room. It is for "bench overload
 	// --baseline", hidden.
 	AdmitAll bool
@@ -107,13 +119,16 @@ func (c ServeConfig) Validate() error {
 	if c.Data == "" {
 		return errors.New("--data DIR is missing: a node keeps everything it must not forget there")
 	}
-	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--cluster", c.Cluster}, {"--advertise", c.Advertise}} {
+	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--cluster", c.Cluster}, {"--advertise", c.Advertise}, {"--debug", c.Debug}} {
 		if a.addr == "" {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(a.addr); err != nil {
 			return fmt.Errorf("%s %q is not HOST:PORT", a.flag, a.addr)
 		}
+	}
+	if c.Debug != "" && !debug.Loopback(c.Debug) {
+		return fmt.Errorf("--debug %q must be a loopback address, such as 127.0.0.1:6060: whoever reaches it can read this process's memory and slow it down", c.Debug)
 	}
 	for _, addr := range c.Join {
 		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
@@ -135,6 +150,10 @@ func (c ServeConfig) Validate() error {
 		return fmt.Errorf("--partitions must be 1 to %d; 2 to 4 for each node you expect is a good number", maxPartitions)
 	case c.Replicas < 0 || c.Replicas > maxReplicas:
 		return fmt.Errorf("--bench-replicas must be 1 to %d", maxReplicas)
+	case c.Connections < 1:
+		return errors.New("--connections must be at least 1")
+	case c.EntryCommands < 0:
+		return errors.New("--bench-entry must not be negative")
 	case c.NodeTimeout != 0 && c.NodeTimeout < minNodeTimeout:
 		return fmt.Errorf("--node-timeout must be at least %v, or every pause declares a node down", minNodeTimeout)
 	case c.ReassignAfter < 0:
@@ -147,12 +166,16 @@ func (c ServeConfig) Validate() error {
 
 // Ready tells whoever started the node that it serves, and where: it writes
 // ReadyFile whole, or not at all. httpAddr and clusterAddr are the addresses
-// that were really bound, so a port of 0 can be learned.
-func (c ServeConfig) Ready(httpAddr, clusterAddr string) error {
+// that were really bound, so a port of 0 can be learned; debugAddr may be empty.
+func (c ServeConfig) Ready(httpAddr, clusterAddr, debugAddr string) error {
 	if c.ReadyFile == "" {
 		return nil
 	}
-	return local.WriteReady(c.ReadyFile, local.Ready{HTTP: "http://" + httpAddr, Cluster: clusterAddr})
+	r := local.Ready{HTTP: "http://" + httpAddr, Cluster: clusterAddr}
+	if debugAddr != "" {
+		r.Debug = "http://" + debugAddr
+	}
+	return local.WriteReady(c.ReadyFile, r)
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -205,6 +228,7 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.StringVar(&cfg.HTTP, "http", ":8080", "listen `HOST:PORT` for clients")
 	f.StringVar(&cfg.Cluster, "cluster", ":7400", "listen `HOST:PORT` for other nodes")
 	f.StringVar(&cfg.Advertise, "advertise", "", "`HOST:PORT` at which other nodes reach --cluster")
+	f.StringVar(&cfg.Debug, "debug", "", "listen `HOST:PORT` for profiles (pprof); loopback only (default: none)")
 	f.StringVar(&cfg.Name, "name", "", "the node's `NAME` (default: the host's)")
 	f.StringVar(&cfg.Zone, "zone", "", "the `ZONE` the node stands in; replicas spread over zones")
 	f.StringVar(&cfg.JoinToken, "token", "", "join `TOKEN` (CAIRN_JOIN_TOKEN)")
@@ -216,9 +240,12 @@ func nodeFlags(f *pflag.FlagSet, cfg *ServeConfig) {
 	f.IntVar(&cfg.TeamRate, "team-rate", DefaultTeamRate, "`N` requests a second from a team's token, at most; 0: any number")
 	f.IntVar(&cfg.StaffRate, "staff-rate", DefaultStaffRate, "`N` requests a second from an organizer's or admin's token, at most; 0: any number")
 	f.IntVar(&cfg.AddressRate, "address-rate", DefaultAddressRate, "`N` requests a second without a token from an address, at most; 0: any number")
+	f.IntVar(&cfg.Connections, "connections", DefaultConnections, "`N` connections of clients at most; less if the system permits fewer files")
 	f.Var((*prefixes)(&cfg.Proxies), "proxy", "networks `CIDR[,CIDR...]` of proxies whose X-Forwarded-For is believed")
 	f.IntVar(&cfg.Replicas, strings.TrimPrefix(replicasFlag, "--"), 0, "`N` voters of each partition instead of three, for benchmarks")
 	f.MarkHidden(strings.TrimPrefix(replicasFlag, "--"))
+	f.IntVar(&cfg.EntryCommands, strings.TrimPrefix(entryFlag, "--"), 0, "`N` commands in a log entry at most, for benchmarks")
+	f.MarkHidden(strings.TrimPrefix(entryFlag, "--"))
 	f.BoolVar(&cfg.AdmitAll, strings.TrimPrefix(admitAllFlag, "--"), false, "refuse nobody for want of room, for benchmarks")
 	f.MarkHidden(strings.TrimPrefix(admitAllFlag, "--"))
 	f.StringVar(&cfg.AdminTokenFile, "admin-token-file", "", "write the founding's admin token to this new `FILE`")

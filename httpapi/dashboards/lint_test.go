@@ -35,6 +35,7 @@ func nodeExports(t *testing.T) exports {
 	reg := prometheus.NewRegistry()
 	httpapi.NewNodeMetrics(reg, "test").Watch(gauged{})
 	httpapi.New(httpapi.Config{Cluster: apitest.New(), Registry: reg})
+	httpapi.NewConns(reg, 1)
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -168,6 +168,14 @@ func (c *Cluster) URLs() []string {
 	return urls
 }
 
+// DebugURL is the base URL of a node's debug port; empty if it has none.
+func (c *Cluster) DebugURL(i int) string {
+	n := c.node(i)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ready.Debug
+}
+
 // PIDs are the process ids of the nodes that run.
 func (c *Cluster) PIDs() []int {
 	var pids []int

@@ -61,7 +61,7 @@ func fakeNode(args []string) int {
 	if os.Getenv("CAIRN_DATA") != "" {
 		return 1
 	}
-	if err := WriteReady(flag("--ready-file"), Ready{"http://" + http.Addr().String(), cluster.Addr().String()}); err != nil {
+	if err := WriteReady(flag("--ready-file"), Ready{HTTP: "http://" + http.Addr().String(), Cluster: cluster.Addr().String()}); err != nil {
 		return 1
 	}
 	<-ctx.Done()

@@ -11,6 +11,7 @@ import (
 type Ready struct {
 	HTTP    string `json:"http"`    // base URL for clients
 	Cluster string `json:"cluster"` // host:port for other nodes
+	Debug   string `json:"debug,omitempty"` // base URL of the debug port
 }
 
 // WriteReady writes r to path whole or not at all: whoever polls for the file

@@ -1,0 +1,263 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cairn/httpapi/cli/load"
+	"cairn/httpapi/cli/local"
+	"cairn/httpapi/client"
+)
+
+// Defaults of "bench mission".
+const (
+	missionNodes   = 21
+	missionSkew    = 1.1 // of teams, by Zipf's law
+	missionTeams   = 4096
+	missionClients = 64   // find out what a strategy can do, and are few enough not to be what limits it
+	missionMany    = 2048 // clients of an open loop: more are not under way
+	missionSoak    = 10 * time.Minute
+	// missionTarget is how many times the baseline's traffic is to be carried.
+	missionTarget = 20
+	// missionShare is the part of what Cairn can do that it is soaked with, and is
+	// asked for when that is less than missionTarget times the baseline.
+	missionShare = 0.5
+)
+
+// strategy is a way to run a hunt on all nodes.
+type strategy struct {
+	Name  string
+	flags func(nodes int) []string
+}
+
+// strategies are what the mission compares; the last one is Cairn.
+var strategies = []strategy{
+	{"every event to every node", func(n int) []string {
+		return []string{"--partitions", "1", replicasFlag, strconv.Itoa(n), admitAllFlag, entryFlag, "1"}
+	}},
+	{"the same, in batches", func(n int) []string {
+		return []string{"--partitions", "1", replicasFlag, strconv.Itoa(n), admitAllFlag}
+	}},
+	{"Cairn", func(n int) []string { return []string{"--partitions", strconv.Itoa(2 * n)} }},
+}
+
+// missionRow is what became of one load.
+type missionRow struct {
+	Strategy     string  `json:"strategy"`
+	Load         string  `json:"load"`
+	Offered      float64 `json:"offered_per_second"`
+	Accepted     float64 `json:"accepted_per_second"`
+	Mean         float64 `json:"mean_ms"`
+	P50          float64 `json:"p50_ms"`
+	P99          float64 `json:"p99_ms"`
+	Refused      int64   `json:"refused"`      // the queue is full
+	Unresponsive int64   `json:"unresponsive"` // no answer, from a node to a client or to a node
+	CPU          float64 `json:"cpu_cores"`    // of all nodes
+	RSS          float64 `json:"rss_mb_per_node"`
+}
+
+// missionReport is all that the mission shows.
+type missionReport struct {
+	Nodes    int                `json:"nodes"`
+	Capacity map[string]float64 `json:"capacity_per_second"` // of each strategy, in a closed loop
+	Rows     []missionRow       `json:"before_after"`
+	Troubles []troubleRow       `json:"troubles"`
+	Soak     *soakRow           `json:"soak,omitempty"`
+}
+
+// missionPlan is what is measured.
+type missionPlan struct {
+	nodes int
+	lasts time.Duration
+	soak  time.Duration
+	plot  string
+}
+
+func (a *app) benchMission() *cobra.Command {
+	var p missionPlan
+	cmd := &cobra.Command{
+		Use:   "mission",
+		Short: "Compare Cairn with an engine that sends every event to every node",
+		Long: `On this machine, one after the other, with the same teams and the same skew:
+
+  every event to every node   one group of which every node is a voter, an entry
+                              an event, queues without a bound
+  the same, in batches        as many events in an entry as wait
+  Cairn                       three replicas of each partition, admission
+
+The first one's capacity is the measure: all three get half of it, and one and a
+half times it; Cairn also gets 20 times it, or half of what it can do if that is
+less. Then Cairn's players are disturbed: by a team that hammers, by a hunt with
+nine times their traffic, by a slow node and a dead one. At last it is soaked.`,
+		Example: "  cairn bench mission --plot mission.svg\n  cairn bench mission --nodes 5 --for 5s --soak 0",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if p.nodes < 3 || p.nodes > local.MaxNodes || p.lasts <= 0 || p.soak < 0 {
+				return usagef("--nodes must be 3 to %d, --for positive, --soak not negative", local.MaxNodes)
+			}
+			r, err := a.mission(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			if p.plot != "" {
+				if err := os.WriteFile(p.plot, []byte(missionPlot(r)), 0o644); err != nil {
+					return err
+				}
+			}
+			return a.emit(answer{r, func(pg *page) {
+				pg.table(missionTable(r.Rows))
+				pg.table(troubleTable(r.Troubles))
+				if r.Soak != nil {
+					pg.table(soakTable(r.Soak))
+				}
+			}})
+		},
+	}
+	cmd.Flags().IntVar(&p.nodes, "nodes", missionNodes, "`N` nodes")
+	cmd.Flags().DurationVar(&p.lasts, "for", 15*time.Second, "time of each measurement")
+	cmd.Flags().DurationVar(&p.soak, "soak", missionSoak, "time of the soak; 0: none")
+	cmd.Flags().StringVar(&p.plot, "plot", "", "also draw it into this SVG `FILE`")
+	return cmd
+}
+
+// mission measures the strategies one after the other.
+func (a *app) mission(ctx context.Context, p missionPlan) (*missionReport, error) {
+	r := &missionReport{Nodes: p.nodes, Capacity: map[string]float64{}}
+	for i, s := range strategies {
+		m, remove, err := a.deploy(ctx, p, s)
+		if err != nil {
+			return nil, err
+		}
+		err = m.compare(ctx, r)
+		if err == nil && i == len(strategies)-1 {
+			err = m.trouble(ctx, r)
+		}
+		if err == nil && i == len(strategies)-1 && p.soak > 0 {
+			err = m.soak(ctx, r)
+		}
+		remove()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return r, nil
+}
+
+// deployment is a strategy that runs.
+type deployment struct {
+	*bench
+	plan     missionPlan
+	strategy strategy
+	cluster  *local.Cluster
+	runs     int
+}
+
+func (a *app) deploy(ctx context.Context, p missionPlan, s strategy) (m *deployment, remove func(), err error) {
+	fmt.Fprintf(a.Stderr, "Starting %d nodes: %s ...\n", p.nodes, s.Name)
+	cl, stop, err := startBench(ctx, "cairn-mission-", p.nodes, nil, s.flags(p.nodes)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	if err := settle(ctx, cl); err != nil {
+		return nil, nil, err
+	}
+	a.token = cl.AdminToken()
+	c, err := client.New(cl.URLs(), a.token)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &bench{app: a, client: c, flags: benchFlags{teams: missionTeams}, pids: cl.PIDs()}
+	m = &deployment{bench: b, plan: p, strategy: s, cluster: cl}
+	return m, func() { c.HTTP.CloseIdleConnections(); stop() }, a.calm(ctx, c)
+}
+
+// config is a load of a new hunt at a rate, in an open loop; zero is a closed one.
+// With skew the first team would soon have made all submissions that a team may,
+// if it was always the same hunt.
+func (m *deployment) config(ctx context.Context, rate float64, clients int) (load.Config, error) {
+	b := &bench{app: m.app, client: m.client, flags: m.flags, quiet: true}
+	if err := b.setUp(ctx); err != nil {
+		return load.Config{}, err
+	}
+	m.runs++
+	return load.Config{
+		Addrs: m.cluster.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: clients, Rate: rate, Skew: missionSkew,
+		Polite: true, Warmup: min(warmup, m.plan.lasts/5), For: m.plan.lasts, Run: "mission-" + strconv.Itoa(m.runs),
+	}, nil
+}
+
+// compare finds out what the strategy can do, and gives it the loads.
+func (m *deployment) compare(ctx context.Context, r *missionReport) error {
+	fmt.Fprintln(m.app.Stderr, "Measuring what it can do ...")
+	conf, err := m.config(ctx, 0, missionClients)
+	if err != nil {
+		return err
+	}
+	can, err := load.Single(ctx, conf)
+	if err != nil {
+		return err
+	}
+	name := m.strategy.Name
+	r.Capacity[name] = can.PerSecond()
+	base := r.Capacity[strategies[0].Name]
+	loads := []struct {
+		name string
+		rate float64
+	}{{"0.5 x baseline", base / 2}, {"1.5 x baseline", 1.5 * base}}
+	if name == strategies[len(strategies)-1].Name {
+		most := min(missionTarget*base, missionShare*can.PerSecond())
+		loads = append(loads, struct {
+			name string
+			rate float64
+		}{fmt.Sprintf("%.1f x baseline", most/base), most})
+	}
+	for _, l := range loads {
+		row, err := m.measureLoad(ctx, l.name, l.rate)
+		if err != nil {
+			return err
+		}
+		r.Rows = append(r.Rows, row)
+	}
+	return nil
+}
+
+func (m *deployment) measureLoad(ctx context.Context, name string, rate float64) (missionRow, error) {
+	conf, err := m.config(ctx, rate, missionMany)
+	if err != nil {
+		return missionRow{}, err
+	}
+	fmt.Fprintf(m.app.Stderr, "Offering %s a second (%s) for %v ...\n", thousands(int(rate)), name, m.plan.lasts)
+	var r *load.Result
+	did, err := span(ctx, m.cluster.URLs(), m.pids, func() (err error) {
+		r, err = load.Single(ctx, conf)
+		return err
+	})
+	if err != nil {
+		return missionRow{}, err
+	}
+	return missionRow{
+		Strategy: m.strategy.Name, Load: name, Offered: rate, Accepted: r.PerSecond(),
+		Mean: r.Latency.Mean() / 1e3, P50: float64(r.Latency.ValueAtQuantile(50)) / 1e3, P99: float64(r.Latency.ValueAtQuantile(99)) / 1e3,
+		Refused: r.Refused, Unresponsive: sum(r.Errors) + int64(did.unresponsive),
+		CPU: did.cpu.Seconds() / did.took.Seconds(), RSS: did.rss / float64(m.plan.nodes) / (1 << 20),
+	}, nil
+}
+
+func missionTable(rows []missionRow) *table {
+	t := newTable("STRATEGY", "LOAD", ">OFFERED/S", ">ACCEPTED/S", ">MEAN", ">P50", ">P99", ">REFUSED", ">UNRESPONSIVE", ">CORES", ">RSS MB")
+	for _, r := range rows {
+		t.add(r.Strategy, r.Load, thousands(int(r.Offered)), thousands(int(r.Accepted)), millis(r.Mean), millis(r.P50), millis(r.P99),
+			thousands(int(r.Refused)), thousands(int(r.Unresponsive)), strconv.FormatFloat(r.CPU, 'f', 2, 64), strconv.FormatFloat(r.RSS, 'f', 0, 64))
+	}
+	return t
+}

@@ -1,0 +1,111 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"cairn/httpapi"
+)
+
+// TestConns: beyond the bound the connection that was idle for longest makes room,
+// and if all are busy the new one is closed.
+func TestConns(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	conns := httpapi.NewConns(reg, 3)
+	busy, entered := make(chan struct{}), make(chan struct{}, 3)
+	s := httpapi.Server("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			entered <- struct{}{}
+			<-busy
+		}
+		io.WriteString(w, "done")
+	}))
+	conns.Bound(s)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)
+	defer s.Close()
+
+	dial := func() *bufio.ReadWriter {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		t.Cleanup(func() { c.Close() })
+		return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
+	}
+	ask := func(c *bufio.ReadWriter, path string) {
+		c.WriteString("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.Flush()
+	}
+	answer := func(c *bufio.ReadWriter) error {
+		resp, err := http.ReadResponse(c.Reader, nil)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		return err
+	}
+	all := []*bufio.ReadWriter{dial(), dial(), dial()}
+	for i, c := range all {
+		if ask(c, "/"); answer(c) != nil {
+			t.Fatalf("connection %d has no answer", i)
+		}
+	}
+	ask(all[0], "/") // so that the second is idle for longest
+	if err := answer(all[0]); err != nil {
+		t.Fatal(err)
+	}
+	fourth := dial()
+	if ask(fourth, "/slow"); !closed(all[1]) {
+		t.Error("the connection that was idle for longest is open")
+	}
+	for _, c := range []*bufio.ReadWriter{all[0], all[2]} {
+		ask(c, "/slow")
+	}
+	for range 3 {
+		<-entered
+	}
+	fifth := dial()
+	if ask(fifth, "/"); !closed(fifth) {
+		t.Error("one more than the bound was served beside busy ones")
+	}
+	if n := conns.Open(); n != 3 {
+		t.Errorf("%d are open, want 3", n)
+	}
+	close(busy)
+	for i, c := range []*bufio.ReadWriter{all[0], all[2], fourth} {
+		if err := answer(c); err != nil {
+			t.Errorf("busy connection %d: %v", i, err)
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "cairn_http_connections_closed_total" {
+			continue
+		}
+		for _, m := range f.Metric {
+			if n := m.GetCounter().GetValue(); n != 1 {
+				t.Errorf("%v were closed of %v, want 1", n, m.Label)
+			}
+		}
+	}
+}
+
+// closed reports whether the other side has closed a connection.
+func closed(c *bufio.ReadWriter) bool {
+	_, err := c.ReadByte()
+	return err != nil
+}
