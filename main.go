@@ -120,12 +120,9 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 	defer node.Close()
 	metrics.Watch(node)
 
-	api := httpapi.Server(conf.HTTP, httpapi.New(httpapi.Config{
-		Cluster: httpapi.Node{Node: node}, Logger: log, Registry: registry, Version: conf.Version,
-		Limits:  httpapi.Limits{Team: conf.TeamRate, Staff: conf.StaffRate, Address: conf.AddressRate, Proxies: conf.Proxies},
-		Refused: metrics.Events.Refused,
-	}))
-	httpapi.NewConns(registry, connections(conf.Connections)).Bound(api)
+	api := apiServer(conf, httpapi.Config{
+		Cluster: httpapi.Node{Node: node}, Logger: log, Registry: registry, Refused: metrics.Events.Refused,
+	})
 	go func() {
 		if err := api.Serve(web); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve clients: %w", err))
@@ -151,6 +148,15 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// apiServer is the server for clients, with the limits that the flags set.
+func apiServer(conf cli.ServeConfig, api httpapi.Config) *http.Server {
+	api.Version = conf.Version
+	api.Limits = httpapi.Limits{Team: conf.TeamRate, Staff: conf.StaffRate, Address: conf.AddressRate, Proxies: conf.Proxies}
+	s := httpapi.Server(conf.HTTP, httpapi.New(api))
+	httpapi.NewConns(api.Registry, connections(conf.Connections)).Bound(s)
+	return s
 }
 
 // connections is how many connections of clients a node keeps open: what was asked

@@ -34,57 +34,37 @@ func TestConns(t *testing.T) {
 	go s.Serve(l)
 	defer s.Close()
 
-	dial := func() *bufio.ReadWriter {
-		c, err := net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		t.Cleanup(func() { c.Close() })
-		return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
-	}
-	ask := func(c *bufio.ReadWriter, path string) {
-		c.WriteString("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
-		c.Flush()
-	}
-	answer := func(c *bufio.ReadWriter) error {
-		resp, err := http.ReadResponse(c.Reader, nil)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		return err
-	}
-	all := []*bufio.ReadWriter{dial(), dial(), dial()}
+	dial := func() wire { return dialWire(t, l.Addr().String()) }
+	all := []wire{dial(), dial(), dial()}
 	for i, c := range all {
-		if ask(c, "/"); answer(c) != nil {
+		if c.ask("/"); c.answer() != nil {
 			t.Fatalf("connection %d has no answer", i)
 		}
 	}
-	ask(all[0], "/") // so that the second is idle for longest
-	if err := answer(all[0]); err != nil {
+	all[0].ask("/") // so that the second is idle for longest
+	if err := all[0].answer(); err != nil {
 		t.Fatal(err)
 	}
 	fourth := dial()
-	if ask(fourth, "/slow"); !closed(all[1]) {
+	if fourth.ask("/slow"); !all[1].closed() {
 		t.Error("the connection that was idle for longest is open")
 	}
-	for _, c := range []*bufio.ReadWriter{all[0], all[2]} {
-		ask(c, "/slow")
+	for _, c := range []wire{all[0], all[2]} {
+		c.ask("/slow")
 	}
 	for range 3 {
 		<-entered
 	}
 	fifth := dial()
-	if ask(fifth, "/"); !closed(fifth) {
+	if fifth.ask("/"); !fifth.closed() {
 		t.Error("one more than the bound was served beside busy ones")
 	}
 	if n := conns.Open(); n != 3 {
 		t.Errorf("%d are open, want 3", n)
 	}
 	close(busy)
-	for i, c := range []*bufio.ReadWriter{all[0], all[2], fourth} {
-		if err := answer(c); err != nil {
+	for i, c := range []wire{all[0], all[2], fourth} {
+		if err := c.answer(); err != nil {
 			t.Errorf("busy connection %d: %v", i, err)
 		}
 	}
@@ -104,8 +84,36 @@ func TestConns(t *testing.T) {
 	}
 }
 
-// closed reports whether the other side has closed a connection.
-func closed(c *bufio.ReadWriter) bool {
-	_, err := c.ReadByte()
+// wire is a connection to a server, without a client that repairs it.
+type wire struct{ *bufio.ReadWriter }
+
+func dialWire(t *testing.T, addr string) wire {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { c.Close() })
+	return wire{bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))}
+}
+
+func (w wire) ask(path string) {
+	w.WriteString("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	w.Flush()
+}
+
+func (w wire) answer() error {
+	resp, err := http.ReadResponse(w.Reader, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+// closed reports whether the other side has closed it.
+func (w wire) closed() bool {
+	_, err := w.ReadByte()
 	return err != nil
 }

@@ -18,15 +18,15 @@ const goodTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 func TestTraceID(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	for v, want := range map[string]string{
-		goodTrace:                                id,
-		"cc" + goodTrace[2:]:                     id,
-		"cc" + goodTrace[2:] + "-more":           id,
-		"cc" + goodTrace[2:] + "more":            "",
-		goodTrace + "-more":                      "",
-		"ff" + goodTrace[2:]:                     "",
-		strings.ToUpper(goodTrace):               "",
-		strings.ReplaceAll(goodTrace, "-", "_"):  "",
-		strings.Replace(goodTrace, id, strings.Repeat("0", 32), 1):                  "",
+		goodTrace:                               id,
+		"cc" + goodTrace[2:]:                    id,
+		"cc" + goodTrace[2:] + "-more":          id,
+		"cc" + goodTrace[2:] + "more":           "",
+		goodTrace + "-more":                     "",
+		"ff" + goodTrace[2:]:                    "",
+		strings.ToUpper(goodTrace):              "",
+		strings.ReplaceAll(goodTrace, "-", "_"): "",
+		strings.Replace(goodTrace, id, strings.Repeat("0", 32), 1):                 "",
 		strings.Replace(goodTrace, "00f067aa0ba902b7", strings.Repeat("0", 16), 1): "",
 		goodTrace[:54]: "", "": "", "00": "",
 	} {

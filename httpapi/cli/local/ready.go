@@ -9,8 +9,8 @@ import (
 // Ready is what a node tells, in a file, when it serves: the addresses that it
 // really bound.
 type Ready struct {
-	HTTP    string `json:"http"`    // base URL for clients
-	Cluster string `json:"cluster"` // host:port for other nodes
+	HTTP    string `json:"http"`            // base URL for clients
+	Cluster string `json:"cluster"`         // host:port for other nodes
 	Debug   string `json:"debug,omitempty"` // base URL of the debug port
 }
 
