@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -27,10 +28,45 @@ func Batch(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	hc := &http.Client{Transport: &http.Transport{DisableCompression: true, WriteBufferSize: batchBuf, ReadBufferSize: batchBuf}}
 	defer hc.CloseIdleConnections()
-	return measure(ctx, cfg, cfg.Streams, func(ctx context.Context, s *stage, w int) error {
-		b := &batch{stage: s, worker: w, sent: make(chan time.Time, window)}
-		return b.run(ctx, hc)
+	from := time.Now().Add(cfg.Warmup)
+	s := &stage{cfg: cfg, from: from, until: from.Add(cfg.For), all: newTally()}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, cfg.Streams)
+	cpu, known := metered(ctx, cfg.PIDs, from, s.until, func() {
+		var wg sync.WaitGroup
+		for w := range errs {
+			wg.Go(func() {
+				b := &batch{stage: s, worker: w, sent: make(chan time.Time, window)}
+				if errs[w] = b.run(ctx, hc); errs[w] != nil {
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
 	})
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return nil, err
+	}
+	return &Result{
+		Ops: s.all.Accepted, Errors: s.all.Errors, Latency: s.all.Latency,
+		Elapsed: max(cfg.For, time.Since(from)), CPU: cpu, Measured: known,
+	}, nil
+}
+
+// stage is what the streams share.
+type stage struct {
+	cfg         Config
+	from, until time.Time // measured meanwhile
+
+	mu  sync.Mutex
+	all *Tally
+}
+
+func (s *stage) add(t *Tally) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all.add(t)
 }
 
 // batch is one stream. sent holds the time of every line on the wire, in
@@ -91,12 +127,13 @@ func (b *batch) write(ctx context.Context, w *io.PipeWriter) error {
 		}
 		// Stream w has the teams w, w+streams, ... for itself.
 		mine := (len(cfg.Teams) - b.worker + cfg.Streams - 1) / cfg.Streams
+		id := key{cfg.Run, b.worker, k}
 		line = append(line[:0], `{"key":"`...)
-		line = appendKey(line, cfg, b.worker, k)
+		line = id.append(line)
 		line = append(line, `","team":"`...)
 		line = append(line, cfg.Teams[b.worker+k%mine*cfg.Streams].ID...)
 		line = append(line, `","clue":"`...)
-		line = appendAnswer(line, cfg, b.worker, k)
+		line = appendAnswer(line, cfg.Clue, id)
 		line = append(line, "}\n"...)
 		if _, err := out.Write(line); err != nil {
 			return err
@@ -125,7 +162,7 @@ func (b *batch) read(hc *http.Client, req *http.Request) error {
 			return errors.New("more results than lines")
 		}
 		var bad error
-		if !bytes.Contains(scan.Bytes(), wanted) {
+		if !bytes.Contains(scan.Bytes(), wanted[Submit]) {
 			bad = errors.New("another result")
 		}
 		if now := time.Now(); !now.Before(b.stage.from) && now.Before(b.stage.until) {

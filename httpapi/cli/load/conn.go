@@ -13,7 +13,8 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	// answerTimeout is longer than a node takes for any single request.
+	// answerTimeout is longer than a node takes for any single request. An answer may
+	// take up to twice as long.
 	answerTimeout = 15 * time.Second
 	// maxAnswer bounds an answer's body, in bytes.
 	maxAnswer = 1 << 20
@@ -23,9 +24,11 @@ const (
 // requests and reads answers with a Content-Length, which is what a node sends
 // for every short body. It dials again after an error. For one goroutine.
 type conn struct {
-	addr string
-	c    net.Conn
-	r    *bufio.Reader
+	addr  string
+	dial  func(addr string) (net.Conn, error) // nil: TCP
+	c     net.Conn
+	r     *bufio.Reader
+	until time.Time // the deadline that c has
 
 	req, body, answer []byte // buffers that are used again
 }
@@ -36,10 +39,14 @@ var errChunked = errors.New("an answer without Content-Length")
 // which is valid until the next call.
 func (c *conn) do(req []byte) (status int, body []byte, err error) {
 	if c.c == nil {
-		if c.c, err = net.DialTimeout("tcp", c.addr, dialTimeout); err != nil {
+		dial := c.dial
+		if dial == nil {
+			dial = dialTCP
+		}
+		if c.c, err = dial(c.addr); err != nil {
 			return 0, nil, fmt.Errorf("dial: %w", unwrap(err))
 		}
-		c.r = bufio.NewReader(c.c)
+		c.r, c.until = bufio.NewReader(c.c), time.Time{}
 	}
 	status, body, err = c.exchange(req)
 	if err != nil {
@@ -48,9 +55,15 @@ func (c *conn) do(req []byte) (status int, body []byte, err error) {
 	return status, body, err
 }
 
+func dialTCP(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, dialTimeout) }
+
 func (c *conn) exchange(req []byte) (status int, body []byte, err error) {
-	if err := c.c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return 0, nil, err
+	if now := time.Now(); c.until.Sub(now) < answerTimeout {
+		// A timer for each request would cost more than to wait twice as long at worst.
+		c.until = now.Add(2 * answerTimeout)
+		if err := c.c.SetDeadline(c.until); err != nil {
+			return 0, nil, err
+		}
 	}
 	if _, err := c.c.Write(req); err != nil {
 		return 0, nil, fmt.Errorf("send: %w", unwrap(err))

@@ -1,26 +1,21 @@
-// Package load drives a cluster with submissions as fast as it answers, or at a
-// fixed rate, and measures it. The generator shares the machine with what it
-// measures, so it is built to cost little: requests are laid out by hand on
-// kept connections (conn.go), and answers are looked at, not parsed.
+// Package load puts a load on a cluster and measures what becomes of it. The
+// generator shares the machine with what it measures, so it is built to cost
+// little: requests are laid out by hand on kept connections (conn.go), and answers
+// are looked at, not parsed.
+//
+// Run does what a Plan says: phases, one after the other, of a mix of requests,
+// for teams and hunts that are asked for evenly or by Zipf's law. Single and
+// Batch are the plain measurements of submissions only.
 //
 // Every submission is a new wrong answer with a new key: the cluster must
 // judge, commit and remember each. Latencies go to an HDR histogram. With a
-// rate, an operation's time starts when it was due, not when it was sent: a
+// rate, a request's time starts when it was due, not when it was sent: a
 // pause of the cluster counts for everybody who would have come meanwhile
 // (without that, a slow answer hides those that had to wait behind it).
 package load
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,277 +70,58 @@ func (r *Result) CPUPerThousand() time.Duration {
 	return time.Duration(float64(r.CPU) * 1000 / float64(r.Ops))
 }
 
-// maxErrors is how many errors in a row end a worker: then nothing is measured
-// but the speed of failing.
-const maxErrors = 100
-
-// errFailing says that a worker met nothing but errors.
-var errFailing = errors.New("nothing but errors")
-
-// refused is the cluster's answer when there is too much to do: when to come back.
-type refused time.Duration
-
-func (refused) Error() string { return "refused" }
-
-// refusal reads when to come back from an answer's retry_after_ms.
-func refusal(answer []byte) error {
-	_, rest, _ := bytes.Cut(answer, []byte(`"retry_after_ms":`))
-	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-	ms, _ := strconv.Atoi(string(rest[:max(end, 0)])) // zero if there is none
-	return refused(time.Duration(ms) * time.Millisecond)
-}
-
-// overloaded is what such an answer contains.
-var overloaded = []byte(`"code":"overloaded"`)
-
-// wanted is what the answer to a good submission contains.
-var wanted = []byte(`"verdict":"incorrect"`)
-
 // Single sends one submission a request, Concurrency at a time.
 func Single(ctx context.Context, cfg Config) (*Result, error) {
-	if len(cfg.Teams) < cfg.Concurrency {
-		return nil, fmt.Errorf("%d teams cannot keep %d connections busy", len(cfg.Teams), cfg.Concurrency)
+	p := Plan{
+		Addrs: cfg.Addrs, Hunts: []Hunt{{cfg.Hunt, cfg.Teams}}, Clue: cfg.Clue, Clients: cfg.Concurrency, Skew: cfg.Skew, Run: cfg.Run,
+		Phases: []Phase{{"measured", cfg.For, cfg.Rate, cfg.Concurrency}},
 	}
-	cfg.Teams = slices.Clone(cfg.Teams)
+	if cfg.Warmup > 0 {
+		p.Phases = append([]Phase{{"warm-up", cfg.Warmup, cfg.Rate, cfg.Concurrency}}, p.Phases...)
+	}
 	if cfg.Leader != nil {
-		// Neighbours go to the same node, so a worker needs few connections.
-		slices.SortStableFunc(cfg.Teams, func(a, b play.Team) int { return strings.Compare(cfg.Leader(a.ID), cfg.Leader(b.ID)) })
+		p.Leader = func(_ fsm.HuntID, team fsm.TeamID) string { return cfg.Leader(team) }
 	}
-	return measure(ctx, cfg, cfg.Concurrency, func(ctx context.Context, s *stage, w int) error {
-		// Worker w has a block of teams for itself.
-		n, c := len(cfg.Teams), cfg.Concurrency
-		mine := cfg.Teams[w*n/c : (w+1)*n/c]
-		var zipf *rand.Zipf
-		if cfg.Skew > 1 {
-			zipf = rand.NewZipf(rand.New(rand.NewPCG(uint64(w), 0)), cfg.Skew, 1, uint64(n-1))
-		}
-		conns := map[string]*conn{}
-		defer func() {
-			for _, c := range conns {
-				c.close()
-			}
-		}()
-		return s.loop(ctx, w, func(k int) error {
-			team := mine[k%len(mine)]
-			if zipf != nil {
-				team = cfg.Teams[zipf.Uint64()]
-			}
-			addr := cfg.Addrs[w%len(cfg.Addrs)]
-			if cfg.Leader != nil {
-				addr = cfg.Leader(team.ID)
-			}
-			c := conns[addr]
-			if c == nil {
-				u, err := url.Parse(addr)
-				if err != nil {
-					return err
-				}
-				c = &conn{addr: u.Host}
-				conns[addr] = c
-			}
-			return submit(c, &cfg, team, w, k)
-		})
-	})
-}
-
-// submit makes one request and checks its answer.
-func submit(c *conn, cfg *Config, team play.Team, w, k int) error {
-	body := appendAnswer(append(c.body[:0], `{"clue":"`...), cfg, w, k)
-	body = append(body, '}')
-	c.body = body
-	req := c.req[:0]
-	req = append(req, "POST /v1/hunts/"...)
-	req = append(req, cfg.Hunt...)
-	req = append(req, "/teams/"...)
-	req = append(req, team.ID...)
-	req = append(req, "/submissions HTTP/1.1\r\nHost: "...)
-	req = append(req, c.addr...)
-	req = append(req, "\r\nAuthorization: Bearer "...)
-	req = append(req, team.Token...)
-	req = append(req, "\r\nIdempotency-Key: "...)
-	req = appendKey(req, cfg, w, k)
-	req = append(req, "\r\nContent-Length: "...)
-	req = strconv.AppendInt(req, int64(len(body)), 10)
-	req = append(req, "\r\n\r\n"...)
-	req = append(req, body...)
-	c.req = req
-	status, answer, err := c.do(req)
-	switch {
-	case err != nil:
-		return err
-	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && bytes.Contains(answer, overloaded):
-		return refusal(answer)
-	case status != 200:
-		return fmt.Errorf("status %d", status)
-	case !bytes.Contains(answer, wanted):
-		return errors.New("another verdict")
-	}
-	return nil
-}
-
-// appendAnswer appends what follows `{"clue":"`, up to the closing brace.
-func appendAnswer(b []byte, cfg *Config, w, k int) []byte {
-	b = append(b, cfg.Clue...)
-	b = append(b, `","answer":"guess `...)
-	b = appendKey(b, cfg, w, k)
-	return append(b, '"')
-}
-
-func appendKey(b []byte, cfg *Config, w, k int) []byte {
-	b = append(b, cfg.Run...)
-	b = append(b, '-')
-	b = strconv.AppendInt(b, int64(w), 10)
-	b = append(b, '-')
-	return strconv.AppendInt(b, int64(k), 10)
-}
-
-// stage is what the workers of a measurement share.
-type stage struct {
-	cfg   Config
-	start time.Time
-	from  time.Time // measured from here
-	until time.Time
-
-	mu     sync.Mutex
-	result Result
-}
-
-// measure runs workers until the time is up and sums up what they saw.
-func measure(ctx context.Context, cfg Config, workers int, work func(ctx context.Context, s *stage, w int) error) (*Result, error) {
-	now := time.Now()
-	s := &stage{cfg: cfg, start: now, from: now.Add(cfg.Warmup), until: now.Add(cfg.Warmup + cfg.For)}
-	s.result = Result{Errors: map[string]int64{}, Elapsed: cfg.For, Latency: newHistogram(), Lag: newHistogram()}
+	from := time.Now().Add(cfg.Warmup)
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-
-	var wg sync.WaitGroup
-	errs := make([]error, workers)
-	for w := range workers {
-		wg.Go(func() {
-			if errs[w] = work(ctx, s, w); errs[w] != nil {
-				cancel()
-			}
-		})
-	}
-	wg.Go(func() { s.meterCPU(ctx) })
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	defer cancel() // of the meter, if Run fails
+	var r *Report
+	var err error
+	cpu, known := metered(ctx, cfg.PIDs, from, from.Add(cfg.For), func() {
+		if r, err = Run(ctx, p); err != nil {
+			cancel()
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
+	all := r.Phases[len(r.Phases)-1].All()
 	// With a rate that is not kept, what was due is done later than that.
-	s.result.Elapsed = max(cfg.For, time.Since(s.from))
-	return &s.result, ctx.Err()
+	took := max(cfg.For, r.Elapsed-cfg.Warmup)
+	return &Result{Ops: all.Accepted, Refused: all.Refused, Errors: all.Errors, Elapsed: took, Latency: all.Latency, CPU: cpu, Measured: known}, nil
 }
 
-// meterCPU reads the processes' CPU time at both ends of the measurement.
-func (s *stage) meterCPU(ctx context.Context) {
-	if len(s.cfg.PIDs) == 0 || !pause(ctx, time.Until(s.from)) {
-		return
-	}
-	before, err := CPU(s.cfg.PIDs)
-	if err != nil || !pause(ctx, time.Until(s.until)) {
-		return
-	}
-	after, err := CPU(s.cfg.PIDs)
-	if err != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.result.CPU, s.result.Measured = after-before, true
-}
-
-// loop calls op one after the other until the time is up: at once, or when it
-// is due.
-func (s *stage) loop(ctx context.Context, w int, op func(k int) error) error {
-	t := newTally()
-	defer s.add(t)
-	failed := 0
-	var until time.Time // it may not come back
-	for k := 0; ; k++ {
-		begin := time.Now()
-		if s.cfg.Rate > 0 {
-			due := s.start.Add(time.Duration(float64(k*s.cfg.Concurrency+w) / s.cfg.Rate * float64(time.Second)))
-			idle := due.After(begin)
-			if !due.Before(s.until) || !pause(ctx, time.Until(due)) {
-				return nil
+// metered runs f and meanwhile reads the processes' CPU time, at both ends of a
+// span. It reports false if that is not known.
+func metered(ctx context.Context, pids []int, from, until time.Time, f func()) (cpu time.Duration, known bool) {
+	var wg sync.WaitGroup
+	if len(pids) > 0 {
+		wg.Go(func() {
+			if !pause(ctx, time.Until(from)) {
+				return
 			}
-			begin = due
-			if idle && !begin.Before(s.from) {
-				t.lag.RecordValue(max(time.Since(due).Microseconds(), 1))
+			before, err := CPU(pids)
+			if err != nil || !pause(ctx, time.Until(until)) {
+				return
 			}
-		}
-		if !begin.Before(s.until) || ctx.Err() != nil {
-			return nil
-		}
-		if s.cfg.Polite && begin.Before(until) {
-			if !begin.Before(s.from) {
-				t.held++
-			}
-			continue
-		}
-		err := op(k)
-		after, isRefusal := err.(refused) //nolint:errorlint // op wraps nothing
-		if isRefusal {
-			until = time.Now().Add(time.Duration(after))
-		}
-		if err != nil && !isRefusal {
-			if failed++; failed == maxErrors {
-				return fmt.Errorf("%w, last: %w", errFailing, err)
-			}
-		} else {
-			failed = 0
-		}
-		if !begin.Before(s.from) {
-			t.note(time.Since(begin), err)
-		}
+			after, err := CPU(pids)
+			cpu, known = after-before, err == nil
+		})
 	}
+	f()
+	wg.Wait()
+	return cpu, known
 }
-
-// tally is one worker's share of the result.
-type tally struct {
-	ops     int64
-	refused int64
-	held    int64
-	latency *hdrhistogram.Histogram
-	lag     *hdrhistogram.Histogram
-	errors  map[string]int64
-}
-
-func newTally() *tally {
-	return &tally{latency: newHistogram(), lag: newHistogram(), errors: map[string]int64{}}
-}
-
-func (t *tally) note(took time.Duration, err error) {
-	if _, ok := err.(refused); ok { //nolint:errorlint // nobody wraps it
-		t.refused++
-		return
-	}
-	if err != nil {
-		t.errors[err.Error()]++
-		return
-	}
-	t.ops++
-	t.latency.RecordValue(min(max(took.Microseconds(), 1), maxLatency)) // in range, so it cannot fail
-}
-
-func (s *stage) add(t *tally) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.result.Ops += t.ops
-	s.result.Refused += t.refused
-	s.result.Held += t.held
-	s.result.Latency.Merge(t.latency)
-	s.result.Lag.Merge(t.lag)
-	for text, n := range t.errors {
-		s.result.Errors[text] += n
-	}
-}
-
-// maxLatency is the longest latency that is told apart, in microseconds.
-const maxLatency = int64(2 * time.Minute / time.Microsecond)
-
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, 3) }
 
 // pause reports false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
