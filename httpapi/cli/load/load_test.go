@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,22 +29,12 @@ type node struct {
 	keys   map[string]bool
 	busy   map[fsm.TeamID]bool
 	faults []string
-	stall  atomic.Int64 // when, in nanoseconds since the epoch, it stops for stallFor
 	status int
 	refuse bool // every second one
 	asked  map[fsm.TeamID]int
 }
 
-const stallFor = 300 * time.Millisecond
-
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if at := n.stall.Load(); at != 0 && time.Now().UnixNano() > at {
-		n.mu.Lock() // everybody waits
-		if n.stall.Swap(0) != 0 {
-			<-time.After(stallFor)
-		}
-		n.mu.Unlock()
-	}
 	if strings.HasSuffix(r.URL.Path, ":batch") {
 		n.batch(w, r)
 		return
@@ -226,30 +215,6 @@ func TestSkew(t *testing.T) {
 	}
 	if first := n.asked[cfg.Teams[0].ID]; first*4 < all { // it makes 0.43 of them, evenly it would be 0.02
 		t.Errorf("the first team made %d of %d", first, all)
-	}
-}
-
-// TestOpenLoop: a pause of the node counts for everybody who was due meanwhile.
-// Without that, only the one request that met it would be slow.
-func TestOpenLoop(t *testing.T) {
-	n, cfg := newNode(t)
-	cfg.Concurrency, cfg.Rate, cfg.For = 4, 200, time.Second
-	n.stall.Store(time.Now().Add(400 * time.Millisecond).UnixNano())
-	r, err := Single(t.Context(), cfg)
-	if err != nil || len(r.Errors) > 0 {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	if r.Ops < 180 || r.Ops > 201 {
-		t.Errorf("%d operations in a second at 200 a second", r.Ops)
-	}
-	slow := int64(0)
-	for _, b := range r.Latency.Distribution() {
-		if b.From >= (stallFor / 3).Microseconds() {
-			slow += b.Count
-		}
-	}
-	if slow < 25 { // 200/s for the first two thirds of the stall are 40
-		t.Errorf("%d slow operations; a stall of %v at 200/s must show in about 40", slow, stallFor)
 	}
 }
 
