@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +72,7 @@ func (f *benchFlags) validate() error {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchMission(), a.benchNoop())
+	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchLoad(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchNoop())
 }
 
 func benchCommon(cmd *cobra.Command, f *benchFlags, concurrency []int) {
@@ -213,44 +212,12 @@ type benchRow struct {
 	Errors      map[string]int64 `json:"errors"`
 }
 
-// benchClue is the one clue of the bench's hunt.
-const benchClue = "clue"
-
 // setUp makes a hunt of its own with its teams.
-func (b *bench) setUp(ctx context.Context) error {
+func (b *bench) setUp(ctx context.Context) (err error) {
 	b.hunt = fsm.HuntID("bench-" + strconv.FormatUint(rand.Uint64(), 36))
-	doc, err := json.Marshal(map[string]any{
-		"id": b.hunt, "title": "Benchmark",
-		"clues": []any{map[string]any{"id": benchClue, "title": "Clue", "points": 1, "answers": []string{"nobody says this"}}},
-	})
-	if err != nil {
-		return err
-	}
-	if _, _, err := b.client.CreateHunt(ctx, doc); err != nil {
-		return fmt.Errorf("create the benchmark's hunt: %w", err)
-	}
-	if !b.quiet {
-		fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
-	}
-	teams := func(yield func(rest.NewTeam) bool) {
-		for i := range b.flags.teams {
-			id := fmt.Sprintf("t%06d", i)
-			if !yield(rest.NewTeam{ID: fsm.TeamID(id), Name: id}) {
-				return
-			}
-		}
-	}
-	err = b.client.CreateTeams(ctx, b.hunt, teams, func(line rest.TeamLine) error {
-		if line.Error != nil {
-			return client.ProblemError(line.Error)
-		}
-		b.teams = append(b.teams, play.Team{ID: line.Team.ID, Token: line.Token})
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("register the teams: %w", err)
-	}
-	return nil
+	fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
+	b.teams, err = benchHunt(ctx, b.client, b.hunt, b.flags.teams)
+	return err
 }
 
 // cleanUp deletes the benchmark's hunt from a cluster that lives on.
@@ -294,13 +261,11 @@ func (b *bench) singles(ctx context.Context, what string, direct bool) error {
 
 // leaders returns where a team's submissions go to find its leader, as of now.
 func (b *bench) leaders(ctx context.Context) (func(fsm.TeamID) string, error) {
-	r, err := b.client.Routing(ctx)
+	leader, err := leadersOf(ctx, b.client)
 	if err != nil {
 		return nil, err
 	}
-	return func(team fsm.TeamID) string {
-		return cmp.Or(b.client.Base(r.Leader(b.hunt, team)), b.client.Addrs[0])
-	}, nil
+	return func(team fsm.TeamID) string { return leader(b.hunt, team) }, nil
 }
 
 func (b *bench) measure(ctx context.Context, what string, concurrency int, leader func(fsm.TeamID) string,

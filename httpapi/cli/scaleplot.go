@@ -3,7 +3,7 @@ package cli
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 )
 
 // The plot of "bench scale": small multiples, one panel a figure, each from zero,
@@ -13,8 +13,6 @@ const (
 	panelGap                = 50
 	panelColumns            = 3
 )
-
-const naiveColour = "#b03a2e"
 
 // panel is one figure over the number of nodes.
 type panel struct {
@@ -38,23 +36,20 @@ var scalePanels = []panel{
 
 // scalePlot draws the rows as SVG.
 func scalePlot(rows []scaleRow) string {
-	var b strings.Builder
 	lines := (len(scalePanels) + panelColumns - 1) / panelColumns
 	width, height := panelColumns*(panelWidth+panelGap)+panelGap, lines*(panelHeight+2*panelGap)+panelGap
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", width, height)
+	d := newDrawing(width, height)
 	for i, p := range scalePanels {
-		p.draw(&b, rows, panelGap+i%panelColumns*(panelWidth+panelGap), panelGap+i/panelColumns*(panelHeight+2*panelGap))
+		p.draw(d, rows, float64(panelGap+i%panelColumns*(panelWidth+panelGap)), float64(panelGap+i/panelColumns*(panelHeight+2*panelGap)))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" fill="#1b6ca8">partitions of three replicas</text>`+"\n", panelGap, height-12)
+	d.text(panelGap, float64(height-12), "start", blue, "partitions of three replicas")
 	if slices.ContainsFunc(rows, func(r scaleRow) bool { return r.Naive }) {
-		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">one group of which every node is a voter</text>`+"\n", panelGap+panelWidth, height-12, naiveColour)
+		d.text(panelGap+panelWidth, float64(height-12), "start", red, "one group of which every node is a voter")
 	}
-	b.WriteString("</svg>\n")
-	return b.String()
+	return d.end()
 }
 
-func (p panel) draw(b *strings.Builder, rows []scaleRow, left, top int) {
+func (p panel) draw(d *drawing, rows []scaleRow, left, top float64) {
 	most, nodes := 0.0, 1
 	for _, r := range rows {
 		most, nodes = max(most, p.of(r)), max(nodes, r.Nodes)
@@ -62,26 +57,26 @@ func (p panel) draw(b *strings.Builder, rows []scaleRow, left, top int) {
 	if most == 0 {
 		most = 1
 	}
-	x := func(n int) float64 { return float64(left) + float64(panelWidth)*float64(n)/float64(nodes) }
-	y := func(v float64) float64 { return float64(top+panelHeight) - float64(panelHeight)*max(v, 0)/(1.15*most) }
-	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", left, top-12, p.title)
-	fmt.Fprintf(b, `<path d="M%d %dV%dH%d" fill="none" stroke="#999"/>`+"\n", left, top, top+panelHeight, left+panelWidth)
+	x := func(n int) float64 { return left + panelWidth*float64(n)/float64(nodes) }
+	y := func(v float64) float64 { return top + panelHeight - panelHeight*max(v, 0)/(1.15*most) }
+	d.title(left, top-12, p.title)
+	d.path(fmt.Sprintf("M%.1f %.1fV%.1fH%.1f", left, top, top+panelHeight, left+panelWidth), pale, 1, "")
 	for _, naive := range []bool{true, false} {
-		colour := "#1b6ca8"
+		colour := blue
 		if naive {
-			colour = naiveColour
+			colour = red
 		}
-		var line []string
+		line := ""
 		for _, r := range rows {
 			if r.Naive == naive {
-				line = append(line, fmt.Sprintf("%.1f,%.1f", x(r.Nodes), y(p.of(r))))
-				fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", x(r.Nodes), y(p.of(r)), colour)
-				fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle" fill="%s">%.4g</text>`+"\n", x(r.Nodes), y(p.of(r))-8, colour, p.of(r))
+				line += fmt.Sprintf("%c%.1f %.1f", moveOrLine(line), x(r.Nodes), y(p.of(r)))
+				d.dot(x(r.Nodes), y(p.of(r)), colour)
+				d.text(x(r.Nodes), y(p.of(r))-8, "middle", colour, fmt.Sprintf("%.4g", p.of(r)))
 			}
 		}
-		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(line, " "), colour)
+		d.path(line, colour, 2, "")
 	}
 	for _, r := range rows {
-		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle" fill="#666">%d</text>`+"\n", x(r.Nodes), top+panelHeight+16, r.Nodes)
+		d.text(x(r.Nodes), top+panelHeight+16, "middle", grey, strconv.Itoa(r.Nodes))
 	}
 }
