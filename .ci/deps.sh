@@ -4,7 +4,7 @@
 # cluster and brings promtool. Without them those tests are skipped, and say so.
 set -euo pipefail
 
-packages=(iptables fuse3 prometheus)
+packages=(iptables fuse3 wrk)
 
 missing=()
 for p in "${packages[@]}"; do
