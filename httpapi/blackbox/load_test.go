@@ -27,13 +27,14 @@ const (
 )
 
 // TestWrk puts a load by other hands than ours on a cluster: every answer is
-// good, and the node counts as many requests as wrk does.
+// good, and the node counts as many requests as wrk does. The nodes refuse nobody
+// for want of room: that depends on what else the machine does.
 func TestWrk(t *testing.T) {
 	skipShort(t)
 	if _, err := exec.LookPath("wrk"); err != nil {
 		t.Skip("SKIPPED: wrk is not there, which loads a node as a stranger would; make deps installs it")
 	}
-	c := start(t, 3)
+	c := start(t, 3, "--bench-admit-all")
 	hunt := quiz("wrk", 1)
 	teams, tokens := c.open(hunt, 64)
 	for _, id := range teams[:40] { // so that there is a board
@@ -60,7 +61,7 @@ func TestWrk(t *testing.T) {
 			good, all := c.served(0, `code="200",`+of), c.served(0, of)
 			told := wrk(t, c.URLs()[0], tt.wanted, tt.requests())
 			if told.Requests == 0 || told.Good != told.Requests || told.Status+told.Connect+told.Read+told.Write+told.Timeout > 0 {
-				t.Fatalf("wrk saw answers that are not good: %+v", told)
+				t.Fatalf("wrk saw answers that are not good: %s", told.out)
 			}
 			// The last of them the node counts when it has answered them.
 			eventually(t, electWithin, "the node has counted what wrk did", func() error {
@@ -93,6 +94,7 @@ func each(teams []fsm.TeamID, tokens map[fsm.TeamID]string, format string) []str
 // what was wanted; the others are errors.
 type wrkTold struct {
 	Requests, Good, Status, Connect, Read, Write, Timeout int
+	out                                                   string // all it says
 }
 
 // wrk loads a node with the requests, which are expressions of Lua, in turn. Each
@@ -102,7 +104,7 @@ func wrk(t *testing.T, url, wanted string, requests []string) wrkTold {
 	script := filepath.Join(t.TempDir(), "load.lua")
 	err := os.WriteFile(script, []byte(`local threads = {}
 function setup(thread) table.insert(threads, thread) end
-good, made = 0, 0
+good, made, bad = 0, 0, "none"
 local make = {`+"\nfunction(body) return "+strings.Join(requests, " end,\nfunction(body) return ")+` end,
 }
 function request()
@@ -110,11 +112,18 @@ function request()
   return make[made % #make + 1]('{"clue":"c1","answer":"guess ' .. made .. '"}')
 end
 function response(status, headers, body)
-  if status == 200 and string.find(body, '`+wanted+`', 1, true) then good = good + 1 end
+  if status == 200 and string.find(body, '`+wanted+`', 1, true) then
+    good = good + 1
+  elseif bad == "none" then
+    bad = status .. " " .. body
+  end
 end
 function done(summary)
   local e, n = summary.errors, 0
-  for _, thread in ipairs(threads) do n = n + thread:get("good") end
+  for _, thread in ipairs(threads) do
+    n = n + thread:get("good")
+    print("the first bad answer: " .. thread:get("bad"))
+  end
   print(string.format('told {"Requests":%d,"Good":%d,"Status":%d,"Connect":%d,"Read":%d,"Write":%d,"Timeout":%d}',
     summary.requests, n, e.status, e.connect, e.read, e.write, e.timeout))
 end
@@ -129,7 +138,7 @@ end
 		t.Fatalf("wrk: %v\n%s", err, out)
 	}
 	_, text, _ := strings.Cut(string(out), "told ")
-	var told wrkTold
+	told := wrkTold{out: string(out)}
 	if err := json.Unmarshal([]byte(text), &told); err != nil {
 		t.Fatalf("wrk says nothing of what it did: %v\n%s", err, out)
 	}
@@ -199,7 +208,7 @@ func TestBenchLoad(t *testing.T) {
 	all, submitted := 0, 0
 	for i, want := range []int{200, 400, -1} {
 		p := report.Phases[i]
-		if want >= 0 && p.Offered != want || p.Offered == 0 || p.Failed > 0 || p.Accepted+p.Refused != p.Offered || len(p.Requests) != 4 {
+		if want >= 0 && p.Offered != want || p.Failed > 0 || p.Accepted+p.Refused != p.Offered || want > 0 && len(p.Requests) != 4 {
 			t.Errorf("%+v; want %d offered", p, want)
 		}
 		all += p.Offered
@@ -207,8 +216,10 @@ func TestBenchLoad(t *testing.T) {
 			if r.Accepted > 0 && r.P50 <= 0 {
 				t.Errorf("%s, %s: accepted %d in no time", p.Phase, r.Request, r.Accepted)
 			}
+			if r.Request == "submit" {
+				submitted += r.Offered
+			}
 		}
-		submitted += p.Requests[0].Offered
 	}
 	for _, p := range report.Series.Points {
 		all -= p.Offered
