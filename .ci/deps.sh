@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what some tests need of the system: iptables cuts networks, fuse3
 # mounts a file system that loses what was not synced, prometheus scrapes a
-# cluster and brings promtool. Without them those tests are skipped, and say so.
+# cluster and brings promtool, wrk loads one. Without them those tests are skipped,
+# and say so.
 set -euo pipefail
 
-packages=(iptables fuse3 wrk)
+packages=(iptables fuse3 prometheus wrk)
 
 missing=()
 for p in "${packages[@]}"; do

@@ -72,7 +72,7 @@ func (f *benchFlags) validate() error {
 }
 
 func (a *app) benchCommand() *cobra.Command {
-	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchLoad(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchNoop())
+	return group("bench", "Measure how fast a cluster is", groupTools, a.benchSubmit(), a.benchLoad(), a.benchCluster(), a.benchScale(), a.benchOverload(), a.benchMission(), a.benchNoop())
 }
 
 func benchCommon(cmd *cobra.Command, f *benchFlags, concurrency []int) {
@@ -215,7 +215,9 @@ type benchRow struct {
 // setUp makes a hunt of its own with its teams.
 func (b *bench) setUp(ctx context.Context) (err error) {
 	b.hunt = fsm.HuntID("bench-" + strconv.FormatUint(rand.Uint64(), 36))
-	fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
+	if !b.quiet {
+		fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
+	}
 	b.teams, err = benchHunt(ctx, b.client, b.hunt, b.flags.teams)
 	return err
 }

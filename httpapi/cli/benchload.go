@@ -37,6 +37,7 @@ type loadFlags struct {
 	clients, hunts, teams int
 	skew, huntSkew        float64
 	seed                  uint64
+	polite                bool
 	direct                bool
 	nodes                 int
 	plot                  string
@@ -44,7 +45,7 @@ type loadFlags struct {
 
 // plan checks the flags, and is the load but for the cluster and its hunts.
 func (f *loadFlags) plan() (load.Plan, error) {
-	p := load.Plan{Clue: benchClue, Skew: f.skew, HuntSkew: f.huntSkew, Seed: f.seed, Clients: f.clients, Patience: loadPatience, Run: "load"}
+	p := load.Plan{Clue: benchClue, Skew: f.skew, HuntSkew: f.huntSkew, Seed: f.seed, Polite: f.polite, Clients: f.clients, Patience: loadPatience, Run: "load"}
 	var err error
 	if p.Phases, err = f.schedule(); err != nil {
 		return p, &usageError{err}
@@ -150,6 +151,7 @@ Requests:
 	flags.IntVar(&f.hunts, "hunts", 1, "`N` hunts")
 	flags.Float64Var(&f.skew, "skew", 0, "choose teams of a hunt by Zipf's law with exponent `S`, such as 1.1 (default: evenly)")
 	flags.Float64Var(&f.huntSkew, "hunt-skew", 0, "choose hunts by Zipf's law with exponent `S` (default: evenly)")
+	flags.BoolVar(&f.polite, "polite", false, "have a client that was refused send nothing until it may come back")
 	flags.Uint64Var(&f.seed, "seed", 1, "`N` that the choice of requests, hunts and teams follows from")
 	flags.BoolVar(&f.direct, "direct", false, "send what concerns a team to the node that leads its partition")
 	flags.IntVar(&f.nodes, "nodes", 0, "start a cluster of `N` nodes on this machine and load that")
@@ -160,7 +162,7 @@ Requests:
 // loadLocal loads a new cluster of child processes.
 func (a *app) loadLocal(ctx context.Context, f *loadFlags, plan load.Plan) error {
 	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", f.nodes)
-	cl, remove, err := startLocal(ctx, "cairn-load-", f.nodes)
+	cl, remove, err := startBench(ctx, "cairn-load-", f.nodes, nil)
 	if err != nil {
 		return err
 	}

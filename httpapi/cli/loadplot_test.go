@@ -13,7 +13,7 @@ import (
 func TestLoadPlot(t *testing.T) {
 	spans := []loadSpan{{"calm", 0, 2, 500, 0}, {"burst", 2, 1, 4000, 0}, {"peak", 3, 1, 0, 64}}
 	points := []loadPoint{
-		{0, 500, 490, 0, 0, 2, 20, 10}, {1, 500, 510, 0, 0, 2, 15, 0}, {2, 4000, 2000, 1000, 0, 90, 800, 1000}, {3, 0, 900, 100, 0, 0, 0, 0},
+		{0, 500, 490, 0, 0, 0, 2, 20, 10}, {1, 500, 510, 0, 0, 0, 2, 15, 0}, {2, 4000, 2000, 1000, 0, 0, 90, 800, 1000}, {3, 0, 900, 100, 0, 0, 0, 0, 0},
 	}
 	for _, tt := range []struct {
 		name   string
@@ -25,7 +25,7 @@ func TestLoadPlot(t *testing.T) {
 		{"all", spans, points, []string{"calm 500/s", "burst 4,000/s", "peak 64 clients", ">refused<", ">p99<", ">100 ms<", ">in flight<", "time, s"}, []string{">errors<", "NaN", "Inf"}},
 		{"nothing", spans, nil, []string{">p99<"}, []string{">refused<", "NaN", "Inf"}},
 		{"idle", spans[:1], []loadPoint{{}}, []string{"calm"}, []string{"NaN", "Inf"}},
-		{"slow", spans, []loadPoint{{0, 1e6, 1, 2, 3, 1e5, 1.2e5, 1e6}}, []string{">errors<", ">100 s<", "1,000,000"}, []string{"NaN", "Inf"}},
+		{"slow", spans, []loadPoint{{0, 1e6, 1, 2, 0, 3, 1e5, 1.2e5, 1e6}}, []string{">errors<", ">100 s<", "1,000,000"}, []string{"NaN", "Inf"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			svg := loadPlot(&loadReport{Schedule: tt.spans, Series: loadSeries{Step: 1, Points: tt.points}})

@@ -46,7 +46,8 @@ type loadRow struct {
 	Request  string           `json:"request"` // "all", or a kind
 	Offered  int64            `json:"offered"`
 	Accepted int64            `json:"accepted"`
-	Refused  int64            `json:"refused"` // because there was too much to do
+	Refused  int64            `json:"refused"`             // because there was too much to do
+	Held     int64            `json:"held_back,omitempty"` // by clients that had been told to wait
 	Failed   int64            `json:"failed"`
 	Errors   map[string]int64 `json:"errors"`
 	// Of the accepted, from when they were due; 0 if there are none.
@@ -72,6 +73,7 @@ type loadPoint struct {
 	Offered  int64   `json:"offered"`
 	Accepted int64   `json:"accepted"`
 	Refused  int64   `json:"refused"`
+	Held     int64   `json:"held_back,omitempty"`
 	Errors   int64   `json:"errors"`
 	P50      float64 `json:"p50_ms"` // of those due in it and accepted
 	P99      float64 `json:"p99_ms"`
@@ -83,7 +85,7 @@ func inMillis(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 
 func loadRowOf(what string, t *load.Tally, lasts time.Duration) loadRow {
 	ms := func(q float64) float64 { return float64(t.Latency.ValueAtQuantile(q)) / 1e3 }
 	return loadRow{
-		Request: what, Offered: t.Offered(), Accepted: t.Accepted, Refused: t.Refused, Failed: t.Failed(), Errors: t.Errors,
+		Request: what, Offered: t.Offered(), Accepted: t.Accepted, Refused: t.Refused, Held: t.Held, Failed: t.Failed(), Errors: t.Errors,
 		OfferedRate: float64(t.Offered()) / lasts.Seconds(), AcceptedRate: float64(t.Accepted) / lasts.Seconds(),
 		P50: ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9), Max: float64(t.Latency.Max()) / 1e3,
 	}
@@ -111,7 +113,7 @@ func reportOf(plan load.Plan, r *load.Report, used *meter) *loadReport {
 	}
 	for _, p := range r.Series {
 		out.Series.Points = append(out.Series.Points, loadPoint{
-			At: p.At.Seconds(), Offered: p.Offered, Accepted: p.Accepted, Refused: p.Refused, Errors: p.Errors,
+			At: p.At.Seconds(), Offered: p.Offered, Accepted: p.Accepted, Refused: p.Refused, Held: p.Held, Errors: p.Errors,
 			P50: inMillis(p.P50), P99: inMillis(p.P99), InFlight: p.InFlight,
 		})
 	}

@@ -20,12 +20,15 @@ const (
 	missionSkew    = 1.1 // of teams, by Zipf's law
 	missionTeams   = 4096
 	missionClients = 64   // find out what a strategy can do, and are few enough not to be what limits it
+	limitClients   = 512  // find out what this machine can do
 	missionMany    = 2048 // clients of an open loop: more are not under way
 	missionSoak    = 10 * time.Minute
 	// missionTarget is how many times the baseline's traffic is to be carried.
 	missionTarget = 20
-	// missionShare is the part of what Cairn can do that it is soaked with, and is
-	// asked for when that is less than missionTarget times the baseline.
+	// missionFull is the part of what Cairn can do with missionMany clients that it is
+	// asked for when that is less than missionTarget times the baseline, and
+	// missionShare the part that it is soaked with of what it can do with few.
+	missionFull  = 0.8
 	missionShare = 0.5
 )
 
@@ -65,6 +68,7 @@ type missionRow struct {
 type missionReport struct {
 	Nodes    int                `json:"nodes"`
 	Capacity map[string]float64 `json:"capacity_per_second"` // of each strategy, in a closed loop
+	Limit    float64            `json:"limit_per_second"`    // of Cairn, with many clients
 	Rows     []missionRow       `json:"before_after"`
 	Troubles []troubleRow       `json:"troubles"`
 	Soak     *soakRow           `json:"soak,omitempty"`
@@ -91,8 +95,8 @@ func (a *app) benchMission() *cobra.Command {
   Cairn                       three replicas of each partition, admission
 
 The first one's capacity is the measure: all three get half of it, and one and a
-half times it; Cairn also gets 20 times it, or half of what it can do if that is
-less. Then Cairn's players are disturbed: by a team that hammers, by a hunt with
+half times it; Cairn also gets 20 times it, or most of what it can do on this machine if
+that is less. Then Cairn's players are disturbed: by a team that hammers, by a hunt with
 nine times their traffic, by a slow node and a dead one. At last it is soaked.`,
 		Example: "  cairn bench mission --plot mission.svg\n  cairn bench mission --nodes 5 --for 5s --soak 0",
 		Args:    cobra.NoArgs,
@@ -215,7 +219,15 @@ func (m *deployment) compare(ctx context.Context, r *missionReport) error {
 		rate float64
 	}{{"0.5 x baseline", base / 2}, {"1.5 x baseline", 1.5 * base}}
 	if name == strategies[len(strategies)-1].Name {
-		most := min(missionTarget*base, missionShare*can.PerSecond())
+		if conf, err = m.config(ctx, 0, limitClients); err != nil {
+			return err
+		}
+		limit, err := load.Single(ctx, conf)
+		if err != nil {
+			return err
+		}
+		r.Limit = limit.PerSecond()
+		most := min(missionTarget*base, missionFull*r.Limit)
 		loads = append(loads, struct {
 			name string
 			rate float64

@@ -3,7 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 )
 
 // The plot of "bench mission": bars for what is compared, a line for the soak.
@@ -22,18 +22,15 @@ type plotBar struct {
 }
 
 const (
-	oursColour  = "#1b6ca8"
-	greyColour  = "#8a8f98"
-	plotMargin  = 30
-	plotWidth   = 2*plotMargin + barLabel + barWidth + 110
-	soakHeight  = 160
-	soakCaption = "memory of a node over the soak, MB"
+	missionMargin = 30
+	missionWidth  = 2*missionMargin + barLabel + barWidth + 110
+	soakHeight    = 160
 )
 
 // missionPlot draws a report as SVG.
 func missionPlot(r *missionReport) string {
-	var b strings.Builder
-	y := plotMargin
+	body := &drawing{}
+	y := missionMargin
 	for _, g := range []struct {
 		title string
 		log   bool
@@ -52,32 +49,33 @@ func missionPlot(r *missionReport) string {
 			v, text := g.of(row)
 			rows = append(rows, plotBar{row.Strategy + ", " + row.Load, v, text, colourOf(row.Strategy)})
 		}
-		y = drawBars(&b, y, g.title, rows, g.log)
+		y = drawBars(body, y, g.title, rows, g.log)
 	}
 	var rows []plotBar
 	for _, t := range r.Troubles {
-		rows = append(rows, plotBar{"before " + t.Trouble, t.Before, millis(t.Before), greyColour}, plotBar{"beside it", t.P99, millis(t.P99), oursColour})
+		rows = append(rows, plotBar{"before " + t.Trouble, t.Before, millis(t.Before), pale}, plotBar{"beside it", t.P99, millis(t.P99), blue})
 	}
-	y = drawBars(&b, y, "p99 of those that are disturbed, ms (logarithmic)", rows, true)
+	y = drawBars(body, y, "p99 of those that are disturbed, ms (logarithmic)", rows, true)
 	if r.Soak != nil && len(r.Soak.RSS) > 1 {
-		y = drawSoak(&b, y, r.Soak)
+		y = drawSoak(body, y, r.Soak)
 	}
-	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, y)
-	return head + fmt.Sprintf(`<rect width="%d" height="%d" fill="white"/>`+"\n", plotWidth, y) + b.String() + "</svg>\n"
+	d := newDrawing(missionWidth, y)
+	d.WriteString(body.String())
+	return d.end()
 }
 
 func colourOf(strategy string) string {
 	switch strategy {
 	case strategies[0].Name:
-		return naiveColour
+		return red
 	case strategies[len(strategies)-1].Name:
-		return oursColour
+		return blue
 	}
-	return "#d98a5b"
+	return orange
 }
 
 // drawBars draws a group below y and returns where it ends.
-func drawBars(b *strings.Builder, y int, title string, rows []plotBar, log bool) int {
+func drawBars(d *drawing, y int, title string, rows []plotBar, log bool) int {
 	most := 0.0
 	for _, r := range rows {
 		most = max(most, r.value)
@@ -91,32 +89,31 @@ func drawBars(b *strings.Builder, y int, title string, rows []plotBar, log bool)
 		}
 		return barWidth * v / most
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", plotMargin, y+barTop-18, title)
+	d.title(missionMargin, float64(y+barTop-18), title)
 	y += barTop
 	for _, r := range rows {
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", plotMargin+barLabel-8, y+13, r.label)
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", plotMargin+barLabel, y, length(r.value), barHeight, r.colour)
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", float64(plotMargin+barLabel)+length(r.value)+6, y+13, r.text)
+		left, middle := float64(missionMargin+barLabel), float64(y+13)
+		d.text(left-8, middle, "end", "black", r.label)
+		d.rect(left, float64(y), length(r.value), barHeight, r.colour)
+		d.text(left+length(r.value)+6, middle, "start", "black", r.text)
 		y += barHeight + barGap
 	}
 	return y
 }
 
 // drawSoak draws memory over time, from zero.
-func drawSoak(b *strings.Builder, y int, r *soakRow) int {
-	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", plotMargin, y+barTop-18, soakCaption)
+func drawSoak(d *drawing, y int, r *soakRow) int {
+	d.title(missionMargin, float64(y+barTop-18), "memory of a node over the soak, MB")
 	y += barTop
-	most := 0.0
-	for _, v := range r.RSS {
-		most = max(most, v)
-	}
+	most := slices.Max(r.RSS)
 	width := float64(barLabel + barWidth)
-	points := make([]string, len(r.RSS))
+	line := ""
 	for i, v := range r.RSS {
-		points[i] = fmt.Sprintf("%.1f,%.1f", plotMargin+width*float64(i)/float64(len(r.RSS)-1), float64(y)+soakHeight*(1-v/(1.1*most)))
+		line += fmt.Sprintf("%c%.1f %.1f", moveOrLine(line), missionMargin+width*float64(i)/float64(len(r.RSS)-1), float64(y)+soakHeight*(1-v/(1.1*most)))
 	}
-	fmt.Fprintf(b, `<path d="M%d %dv%dh%.0f" fill="none" stroke="#999"/>`+"\n", plotMargin, y, soakHeight, width)
-	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), oursColour)
-	fmt.Fprintf(b, `<text x="%d" y="%d">%.0f at first, %.0f at last, %.1f minutes</text>`+"\n", plotMargin, y+soakHeight+18, r.RSS[0], r.RSS[len(r.RSS)-1], r.Minutes)
-	return y + soakHeight + 2*plotMargin
+	d.path(fmt.Sprintf("M%d %dv%dh%.0f", missionMargin, y, soakHeight, width), pale, 1, "")
+	d.path(line, blue, 2, "")
+	d.text(missionMargin, float64(y+soakHeight+18), "start", "black",
+		fmt.Sprintf("%.0f at first, %.0f at last, %.1f minutes", r.RSS[0], r.RSS[len(r.RSS)-1], r.Minutes))
+	return y + soakHeight + 2*missionMargin
 }

@@ -62,10 +62,10 @@ func (m *deployment) trouble(ctx context.Context, r *missionReport) error {
 	}
 	for _, t := range []struct {
 		name string
-		make func(ctx context.Context) (float64, error)
+		make func(during context.Context) (float64, error) // for as long as quiet's load, or until during ends
 	}{
-		{"a team that hammers", func(ctx context.Context) (float64, error) { return perSecond(load.Single(ctx, hammer)) }},
-		{"a hunt with 9 times their traffic", func(ctx context.Context) (float64, error) { return perSecond(load.Single(ctx, crowd)) }},
+		{"a team that hammers", func(context.Context) (float64, error) { return perSecond(load.Single(ctx, hammer)) }},
+		{"a hunt with 9 times their traffic", func(context.Context) (float64, error) { return perSecond(load.Single(ctx, crowd)) }},
 		{"a slow node", func(ctx context.Context) (float64, error) { return 0, m.slowNode(ctx, victim) }},
 		{"a dead node", func(context.Context) (float64, error) { m.cluster.Kill(victim); return 0, nil }},
 	} {
@@ -108,12 +108,11 @@ func (m *deployment) disturb(ctx context.Context, quiet load.Config, trouble fun
 	}, nil
 }
 
-// perSecond is the throughput of a load that ends when it is told to.
 func perSecond(r *load.Result, err error) (float64, error) {
-	if r == nil {
+	if err != nil {
 		return 0, err
 	}
-	return r.PerSecond(), nil // if it was stopped, that is no error
+	return r.PerSecond(), nil
 }
 
 // slowNode stops a node's process for most of the time until ctx ends.

@@ -73,7 +73,7 @@ func (r *Result) CPUPerThousand() time.Duration {
 // Single sends one submission a request, Concurrency at a time.
 func Single(ctx context.Context, cfg Config) (*Result, error) {
 	p := Plan{
-		Addrs: cfg.Addrs, Hunts: []Hunt{{cfg.Hunt, cfg.Teams}}, Clue: cfg.Clue, Clients: cfg.Concurrency, Skew: cfg.Skew, Run: cfg.Run,
+		Addrs: cfg.Addrs, Hunts: []Hunt{{cfg.Hunt, cfg.Teams}}, Clue: cfg.Clue, Clients: cfg.Concurrency, Skew: cfg.Skew, Polite: cfg.Polite, Run: cfg.Run,
 		Phases: []Phase{{"measured", cfg.For, cfg.Rate, cfg.Concurrency}},
 	}
 	if cfg.Warmup > 0 {
@@ -98,7 +98,10 @@ func Single(ctx context.Context, cfg Config) (*Result, error) {
 	all := r.Phases[len(r.Phases)-1].All()
 	// With a rate that is not kept, what was due is done later than that.
 	took := max(cfg.For, r.Elapsed-cfg.Warmup)
-	return &Result{Ops: all.Accepted, Refused: all.Refused, Errors: all.Errors, Elapsed: took, Latency: all.Latency, CPU: cpu, Measured: known}, nil
+	return &Result{
+		Ops: all.Accepted, Refused: all.Refused, Held: all.Held, Errors: all.Errors, Elapsed: took,
+		Latency: all.Latency, Lag: r.Lag, CPU: cpu, Measured: known,
+	}, nil
 }
 
 // metered runs f and meanwhile reads the processes' CPU time, at both ends of a

@@ -11,6 +11,7 @@ import (
 type Tally struct {
 	Accepted int64            // answered as they should be
 	Refused  int64            // 503 overloaded or 429: nothing was done
+	Held     int64            // not sent, because their client had been told to wait
 	Errors   map[string]int64 // by what was answered instead
 	// Latency of those accepted, in microseconds, from when they were due.
 	Latency *hdrhistogram.Histogram
@@ -28,12 +29,15 @@ func (t *Tally) Failed() int64 {
 }
 
 // Offered is how many there were: those that were due, in an open loop.
-func (t *Tally) Offered() int64 { return t.Accepted + t.Refused + t.Failed() }
+func (t *Tally) Offered() int64 { return t.Accepted + t.Refused + t.Held + t.Failed() }
 
 func (t *Tally) note(took time.Duration, err error) {
+	_, isRefusal := wasRefused(err)
 	switch {
-	case err == errRefused:
+	case isRefusal:
 		t.Refused++
+	case err == errHeld:
+		t.Held++
 	case err != nil:
 		t.Errors[err.Error()]++
 	default:
@@ -45,6 +49,7 @@ func (t *Tally) note(took time.Duration, err error) {
 func (t *Tally) add(other *Tally) {
 	t.Accepted += other.Accepted
 	t.Refused += other.Refused
+	t.Held += other.Held
 	t.Latency.Merge(other.Latency)
 	for text, n := range other.Errors {
 		t.Errors[text] += n
@@ -72,9 +77,9 @@ func (p *PhaseResult) All() *Tally {
 // Point is one step of the time series. Requests are offered when they are due,
 // and accepted, refused or failed when the answer comes.
 type Point struct {
-	At                                 time.Duration // its begin
-	Offered, Accepted, Refused, Errors int64
-	InFlight                           int64 // due and not answered, at its end
+	At                                       time.Duration // its begin
+	Offered, Accepted, Refused, Held, Errors int64
+	InFlight                                 int64 // due and not answered, at its end
 	// P50 and P99 are of the requests that were due in it and were accepted, from
 	// when they were due; 0 if there were none.
 	P50, P99 time.Duration
@@ -105,6 +110,14 @@ type recorder struct {
 	mu     sync.Mutex
 	phases []PhaseResult
 	points []point
+	lag    *hdrhistogram.Histogram
+}
+
+// late counts how late a request was sent without need.
+func (r *recorder) late(by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lag.RecordValue(inRange(by)) // so it cannot fail
 }
 
 // point is a Point that is being made.
@@ -116,7 +129,7 @@ type point struct {
 // newRecorder also returns the index into the results of each phase.
 func newRecorder(phases []Phase) (*recorder, []int) {
 	all := time.Duration(0)
-	r := &recorder{}
+	r := &recorder{lag: newHistogram()}
 	byName := map[string]int{}
 	index := make([]int, len(phases))
 	for i, p := range phases {
@@ -153,9 +166,12 @@ func (r *recorder) note(phase int, op Op, due, done time.Duration, err error) {
 	}
 	begin := &r.points[int(due/r.step)]
 	begin.Offered++
+	_, isRefusal := wasRefused(err)
 	switch {
-	case err == errRefused:
+	case isRefusal:
 		r.points[end].Refused++
+	case err == errHeld:
+		r.points[end].Held++
 	case err != nil:
 		r.points[end].Errors++
 	default:
@@ -176,7 +192,7 @@ func (r *recorder) series() []Point {
 	for i := range r.points {
 		p := r.points[i].Point
 		p.At = time.Duration(i) * r.step
-		flying += p.Offered - p.Accepted - p.Refused - p.Errors
+		flying += p.Offered - p.Accepted - p.Refused - p.Held - p.Errors
 		p.InFlight = flying
 		if h := r.points[i].latency; h != nil {
 			p.P50 = time.Duration(h.ValueAtQuantile(50)) * time.Microsecond

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"cairn/fsm"
 	"cairn/httpapi/cli/play"
@@ -48,6 +49,25 @@ var wanted = [kinds][]byte{
 	TeamState: []byte(`"score":`),
 }
 
+// refused is the cluster's answer when there is too much to do: when to come back.
+type refused time.Duration
+
+func (refused) Error() string { return "refused" }
+
+// refusal reads when to come back from an answer's retry_after_ms.
+func refusal(answer []byte) error {
+	_, rest, _ := bytes.Cut(answer, []byte(`"retry_after_ms":`))
+	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	ms, _ := strconv.Atoi(string(rest[:max(end, 0)])) // zero if there is none
+	return refused(time.Duration(ms) * time.Millisecond)
+}
+
+// wasRefused reports whether err is a refusal, and when to come back.
+func wasRefused(err error) (time.Duration, bool) {
+	after, ok := err.(refused) //nolint:errorlint // nobody wraps it
+	return time.Duration(after), ok
+}
+
 // ask makes one request and checks its answer.
 func (c *conn) ask(p *Plan, op Op, hunt fsm.HuntID, team *play.Team, k key) error {
 	if op == Submit {
@@ -60,7 +80,7 @@ func (c *conn) ask(p *Plan, op Op, hunt fsm.HuntID, team *play.Team, k key) erro
 	case err != nil:
 		return err
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable && bytes.Contains(answer, overloaded):
-		return errRefused
+		return refusal(answer)
 	case status != http.StatusOK:
 		return fmt.Errorf("status %d", status)
 	case !bytes.Contains(answer, wanted[op]):

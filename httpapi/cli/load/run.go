@@ -9,12 +9,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"cairn/fsm"
 )
 
 // Plan is a load: which requests, when, and by how many clients. Each request
-// is one try: a client that is refused goes on with its next request and does not
-// wait as Retry-After asks, for what is measured is what is offered.
+// is one try. Unless it is Polite a client that is refused goes on with its next
+// request and does not wait as Retry-After asks, for what is measured is what is
+// offered.
 type Plan struct {
 	Addrs  []string                                // base URLs; clients are spread over them
 	Leader func(fsm.HuntID, fsm.TeamID) string     // base URL of the node that a team's requests go to; nil: any
@@ -31,7 +34,9 @@ type Plan struct {
 	// with this exponent: the k-th by 1/k^s. Else all come evenly, and without either
 	// a team's requests never overlap.
 	Skew, HuntSkew float64
-	Seed           uint64 // what is asked for follows from it
+	// Polite clients that were refused hold back what is due until they may come back.
+	Polite bool
+	Seed   uint64 // what is asked for follows from it
 	// Patience is how long after the last phase what is due is still sent; what is
 	// not sent by then is an error. 0: without end.
 	Patience time.Duration
@@ -45,6 +50,9 @@ type Report struct {
 	Phases  []PhaseResult // in the order of their first appearance
 	Step    time.Duration // of the series
 	Series  []Point
+	// Lag is how late requests were sent whose client had nothing else to do, in
+	// microseconds: the generator's own part of the latencies in an open loop.
+	Lag *hdrhistogram.Histogram
 }
 
 // maxErrors is how many errors in a row end a worker: then nothing is measured
@@ -54,8 +62,8 @@ const maxErrors = 100
 var (
 	// errFailing says that a worker met nothing but errors.
 	errFailing = errors.New("nothing but errors")
-	// errRefused is the cluster's answer when there is too much to do.
-	errRefused = errors.New("refused")
+	// errHeld is a request that a polite client did not send.
+	errHeld = errors.New("held back")
 	// errUnsent is a request that the clients did not come to.
 	errUnsent = errors.New("never sent: all clients were waiting")
 )
@@ -87,7 +95,7 @@ func Run(ctx context.Context, p Plan) (*Report, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Report{Begin: r.begin, Elapsed: time.Since(r.begin), Phases: rec.phases, Step: rec.step, Series: rec.series()}, ctx.Err()
+	return &Report{Begin: r.begin, Elapsed: time.Since(r.begin), Phases: rec.phases, Step: rec.step, Series: rec.series(), Lag: rec.lag}, ctx.Err()
 }
 
 // run is what the workers of a load share.
@@ -106,7 +114,8 @@ type worker struct {
 	conns  map[string]*conn // by base URL
 	timer  *time.Timer
 	sent   int
-	failed int // in a row
+	failed int           // in a row
+	back   time.Duration // since the beginning, before which it may not come back
 }
 
 // work goes through the phases. Of the requests that are due in all open phases,
@@ -125,8 +134,17 @@ func (w *worker) work(ctx context.Context) error {
 		first := (int64(w.id) - number%clients + clients) % clients
 		for j := first; j < p.due(); j += clients {
 			due := from + p.at(j)
+			idle := time.Since(r.begin) < due
 			if !w.pause(ctx, due) {
 				return nil
+			}
+			if r.plan.Polite && due < w.back {
+				op, _ := w.pick.next()
+				r.rec.note(r.index[i], op, due, due, errHeld)
+				continue
+			}
+			if idle {
+				r.rec.late(time.Since(r.begin) - due)
 			}
 			if r.plan.Patience > 0 && time.Since(r.begin) > last+r.plan.Patience {
 				op, _ := w.pick.next()
@@ -170,8 +188,13 @@ func (w *worker) one(phase int, due time.Duration) error {
 	op, at := w.pick.next()
 	err := w.send(op, at)
 	w.sent++
-	w.run.rec.note(w.run.index[phase], op, due, time.Since(w.run.begin), err)
-	if err == nil || err == errRefused {
+	now := time.Since(w.run.begin)
+	w.run.rec.note(w.run.index[phase], op, due, now, err)
+	after, isRefusal := wasRefused(err)
+	if isRefusal {
+		w.back = now + after
+	}
+	if err == nil || isRefusal {
 		w.failed = 0
 		return nil
 	}
