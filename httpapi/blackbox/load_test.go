@@ -34,7 +34,7 @@ func TestWrk(t *testing.T) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		t.Skip("SKIPPED: wrk is not there, which loads a node as a stranger would; make deps installs it")
 	}
-	c := start(t, 3, "--bench-admit-all")
+	c := start(t, 3, "--bench-admit-all", "--team-rate", "0", "--staff-rate", "0", "--address-rate", "0")
 	hunt := quiz("wrk", 1)
 	teams, tokens := c.open(hunt, 64)
 	for _, id := range teams[:40] { // so that there is a board
