@@ -94,7 +94,8 @@ type node struct {
 	id       fsm.NodeID
 	state    state
 	flights  map[*flight]struct{}
-	answered time.Time     // last, or when calls began to be under way
+	answered time.Time     // last; zero: never
+	quiet    time.Time     // since when nothing is answered while calls are under way
 	took     time.Duration // an answer, on average
 	watch    *time.Timer   // for silence; nil: nothing is under way
 }
@@ -155,7 +156,7 @@ func (s *Set) begin(to fsm.NodeID, f *flight) (*node, time.Time, error) {
 		return nil, now, ErrOpen
 	}
 	if len(n.flights) == 0 {
-		n.answered = now
+		n.quiet = now
 	}
 	n.flights[f] = struct{}{}
 	if n.watch == nil && !s.closed {
@@ -173,7 +174,7 @@ func (s *Set) end(n *node, f *flight, begun time.Time, out outcome) {
 	case failed:
 		s.doubt(n)
 	case answered:
-		n.answered = now
+		n.answered, n.quiet = now, now
 		n.took += time.Duration(weight * float64(now.Sub(begun)-n.took))
 	}
 }
@@ -206,7 +207,7 @@ func (s *Set) listen(n *node) {
 	if s.closed || len(n.flights) == 0 {
 		return
 	}
-	wait := Silence - time.Since(n.answered)
+	wait := Silence - time.Since(n.quiet)
 	if wait <= 0 {
 		s.doubt(n)
 		wait = Silence
@@ -234,6 +235,7 @@ func (s *Set) doubt(n *node) {
 // probe asks until the node answers, or is no member any more.
 func (s *Set) probe(n *node) {
 	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
+		asked := time.Now()
 		ctx, cancel := context.WithTimeout(s.ctx, ProbeTimeout)
 		err := s.conf.Probe(ctx, n.id)
 		cancel()
@@ -244,7 +246,9 @@ func (s *Set) probe(n *node) {
 			s.close(n)
 			return
 		}
-		s.open(n)
+		if !s.open(n, asked) {
+			return
+		}
 		if !s.conf.Member(n.id) {
 			s.forget(n)
 			return
@@ -257,9 +261,16 @@ func (s *Set) probe(n *node) {
 	}
 }
 
-func (s *Set) open(n *node) {
+// open opens a breaker, unless a call was answered since the node was asked: then
+// only the question was lost. It reports whether it is open.
+func (s *Set) open(n *node, asked time.Time) bool {
 	s.mu.Lock()
 	was := n.state
+	if n.answered.After(asked) {
+		n.state = shut
+		s.mu.Unlock()
+		return false
+	}
 	n.state = open
 	for f := range n.flights {
 		f.cut()
@@ -268,12 +279,13 @@ func (s *Set) open(n *node) {
 	if was != open {
 		s.conf.Opened(n.id)
 	}
+	return true
 }
 
 func (s *Set) close(n *node) {
 	s.mu.Lock()
 	was := n.state
-	n.state, n.answered = shut, time.Now()
+	n.state, n.quiet = shut, time.Now()
 	s.mu.Unlock()
 	if was == open {
 		s.conf.Closed(n.id)

@@ -150,6 +150,31 @@ func TestAnswersProbes(t *testing.T) {
 	})
 }
 
+// TestLostProbe: a node that answers calls is not cut off because it was slow to
+// answer the question.
+func TestLostProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		s := New(ctx, Config{
+			Probe:  func(ctx context.Context, _ fsm.NodeID) error { <-ctx.Done(); return ctx.Err() },
+			Opened: func(fsm.NodeID) { opened++ },
+		})
+		_ = s.Do(t.Context(), "n", limit, func(context.Context) error { return errGone })
+		for range 20 {
+			time.Sleep(50 * time.Millisecond)
+			if err := s.Do(t.Context(), "n", limit, func(context.Context) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		s.Wait()
+		if opened > 0 {
+			t.Errorf("cut off %d times", opened)
+		}
+	})
+}
+
 // TestRefusals: neither an answer that is a refusal nor a caller that gives up is
 // a reason to ask.
 func TestRefusals(t *testing.T) {
