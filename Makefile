@@ -55,5 +55,5 @@ fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)
 
 clean: ## remove what the targets above made
-	rm -rf cairn bin data scale.svg load.svg
+	rm -rf cairn bin data scale.svg load.svg mission.svg
 	$(GO) clean -testcache

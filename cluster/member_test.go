@@ -307,20 +307,27 @@ func TestNominate(t *testing.T) {
 	})
 }
 
+// spread waits until each of three nodes leads partitions and all is calm, and
+// returns a node that does not lead the controller.
+func (s *sim) spread() int {
+	s.t.Helper()
+	s.until("leaderships are spread", func() bool {
+		return s.member(0).Leading > 0 && s.member(1).Leading > 0 && s.member(2).Leading > 0
+	})
+	time.Sleep(10 * time.Second)
+	if s.nodes[1].node.control.group.Leads() {
+		return 2
+	}
+	return 1
+}
+
 // testTakeover loses a node and bounds the time until every group accepts.
 func testTakeover(t *testing.T, within time.Duration, lose func(s *sim, i int)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 3)
 		defer s.close()
 		h := s.create(16)
-		s.until("leaderships are spread", func() bool {
-			return s.member(0).Leading > 0 && s.member(1).Leading > 0 && s.member(2).Leading > 0
-		})
-		silent := 1
-		if s.nodes[1].node.control.group.Leads() {
-			silent = 2
-		}
-		time.Sleep(10 * time.Second)
+		silent := s.spread()
 		start := time.Now()
 		lose(s, silent)
 		for i := range 16 {

@@ -17,15 +17,8 @@ func TestStoppedNode(t *testing.T) {
 		s := newSim(t, 3)
 		defer s.close()
 		h := s.create(16)
-		s.until("leaderships are spread", func() bool {
-			return s.member(0).Leading > 0 && s.member(1).Leading > 0 && s.member(2).Leading > 0
-		})
-		stopped := 1
-		if s.nodes[1].node.control.group.Leads() {
-			stopped = 2
-		}
+		stopped := s.spread()
 		from := (stopped + 1) % 3
-		time.Sleep(10 * time.Second)
 		name := s.nodes[stopped].name
 		s.net.silence(name, true)
 		start := time.Now()

@@ -45,7 +45,10 @@ type queued struct {
 	}
 }
 
-func newQueued(t *testing.T, p *Pacer) *queued {
+func newQueued(t *testing.T, p *Pacer) *queued { return newQueuedOf(t, p, 0) }
+
+// newQueuedOf bounds how many commands an entry holds.
+func newQueuedOf(t *testing.T, p *Pacer, most int) *queued {
 	t.Helper()
 	s := &queued{w: newWorld(), g: &game{m: partition.New()}}
 	lead := newMember(0)
@@ -64,7 +67,7 @@ func newQueued(t *testing.T, p *Pacer) *queued {
 		t.Fatal(err)
 	}
 	until(t, lead.group.Leads)
-	s.q = NewQueue(lead.group, p, 0, QueueEvents{
+	s.q = NewQueue(lead.group, p, most, QueueEvents{
 		Committed: func(n int, _ time.Duration) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.sizes = append(s.ev.sizes, n) },
 		Refused:   func(r string) { s.ev.Lock(); defer s.ev.Unlock(); s.ev.refused = append(s.ev.refused, r) },
 	})
@@ -127,6 +130,35 @@ func TestQueueBatches(t *testing.T) {
 		all.Wait()
 		if entries := s.g.count() - before; entries > 20 {
 			t.Errorf("1,000 commands at once became %d entries", entries)
+		}
+	})
+}
+
+// TestBoundedEntries: with a bound an entry holds no more, and nothing is lost.
+func TestBoundedEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueuedOf(t, NewPacer(), 3)
+		defer s.close(t)
+		s.joined(t)
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if _, err := s.q.Do(t.Context(), submit("k")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		s.ev.Lock()
+		defer s.ev.Unlock()
+		sum := 0
+		for _, n := range s.ev.sizes {
+			if sum += n; n > 3 {
+				t.Errorf("an entry holds %d commands, at most 3 may be", n)
+			}
+		}
+		if sum != 101 { // with the one that made the partition
+			t.Errorf("%d commands were committed, want 101", sum)
 		}
 	})
 }

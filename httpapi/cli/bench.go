@@ -146,27 +146,39 @@ generator is this process: it takes its share of the machine.`,
 	return cmd
 }
 
+// startBench starts a cluster to be measured and waits until it has settled; the
+// app's token is then its admin's. One client may send any number of requests: a
+// benchmark asks what the cluster can do. The nodes run on some CPUs; nil means all.
+// remove ends everything.
+func (a *app) startBench(ctx context.Context, prefix string, nodes int, cpus []int, flags ...string) (cl *local.Cluster, c *client.Client, remove func(), err error) {
+	flags = append(flags, "--team-rate", "0", "--staff-rate", "0", "--address-rate", "0")
+	cl, stop, err := startLocal(ctx, prefix, local.Config{Nodes: nodes, CPUs: cpus, Flags: flags})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	a.token = cl.AdminToken()
+	if err = settle(ctx, cl); err == nil {
+		c, err = client.New(cl.URLs(), a.token)
+	}
+	if err != nil {
+		stop()
+		return nil, nil, nil, err
+	}
+	return cl, c, func() { c.HTTP.CloseIdleConnections(); stop() }, nil
+}
+
 // benchLocal measures a cluster of child processes, and the yardstick.
 func (a *app) benchLocal(ctx context.Context, f benchFlags) error {
 	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", f.nodes)
-	cl, remove, err := startBench(ctx, "cairn-bench-", f.nodes, nil)
+	cl, c, remove, err := a.startBench(ctx, "cairn-bench-", f.nodes, nil)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	if err := settle(ctx, cl); err != nil {
-		return err
-	}
 	noop, pid, err := cl.Helper(ctx, "noop", "bench", "noop")
 	if err != nil {
 		return err
 	}
-	a.token = cl.AdminToken()
-	c, err := client.New(cl.URLs(), a.token)
-	if err != nil {
-		return err
-	}
-	defer c.HTTP.CloseIdleConnections()
 	b := &bench{app: a, client: c, flags: f, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return err
@@ -193,7 +205,6 @@ type bench struct {
 	client *client.Client
 	flags  benchFlags
 	pids   []int
-	quiet  bool // tells nothing of hunts that it sets up
 	hunt   fsm.HuntID
 	teams  []play.Team
 	rows   []benchRow
@@ -215,9 +226,7 @@ type benchRow struct {
 // setUp makes a hunt of its own with its teams.
 func (b *bench) setUp(ctx context.Context) (err error) {
 	b.hunt = fsm.HuntID("bench-" + strconv.FormatUint(rand.Uint64(), 36))
-	if !b.quiet {
-		fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
-	}
+	fmt.Fprintf(b.app.Stderr, "Registering %d teams ...\n", b.flags.teams)
 	b.teams, err = benchHunt(ctx, b.client, b.hunt, b.flags.teams)
 	return err
 }

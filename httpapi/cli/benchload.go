@@ -116,9 +116,10 @@ phase of N clients is a closed loop: each sends the next when the last is answer
 Phases of one name are counted together.
 
 Each request is one try. What the cluster refused for want of room (503 overloaded,
-429) is counted apart from what was accepted and from errors, and not tried again:
+429) is counted apart from what was accepted and from errors, and not tried again.
 Retry-After is not waited for, as the load is what is given, not what the cluster
-would like. Percentiles are of what was accepted. Submissions are all new and wrong.
+would like; with --polite a client holds back what is due until it may come back, and
+that is counted. Percentiles are of what was accepted. Submissions are new and wrong.
 
 Requests:
   submit  a submission of a team
@@ -162,20 +163,11 @@ Requests:
 // loadLocal loads a new cluster of child processes.
 func (a *app) loadLocal(ctx context.Context, f *loadFlags, plan load.Plan) error {
 	fmt.Fprintf(a.Stderr, "Starting %d nodes ...\n", f.nodes)
-	cl, remove, err := startBench(ctx, "cairn-load-", f.nodes, nil)
+	cl, c, remove, err := a.startBench(ctx, "cairn-load-", f.nodes, nil)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	if err := settle(ctx, cl); err != nil {
-		return err
-	}
-	a.token = cl.AdminToken()
-	c, err := client.New(cl.URLs(), a.token)
-	if err != nil {
-		return err
-	}
-	defer c.HTTP.CloseIdleConnections()
 	return a.load(ctx, c, f, plan, cl.PIDs())
 }
 

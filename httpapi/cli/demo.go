@@ -133,13 +133,6 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 	return a.finale(context.WithoutCancel(ctx), g, tried)
 }
 
-// startBench is startLocal without limits of what one client may send: a benchmark
-// asks what the cluster can do.
-// The nodes run on some CPUs; nil means all.
-func startBench(ctx context.Context, prefix string, nodes int, cpus []int, flags ...string) (*local.Cluster, func(), error) {
-	return startLocal(ctx, prefix, local.Config{Nodes: nodes, CPUs: cpus, Flags: append(flags, "--team-rate", "0", "--staff-rate", "0")})
-}
-
 // startLocal starts a cluster of this very program in a temporary directory.
 // remove stops it and deletes the directory.
 func startLocal(ctx context.Context, prefix string, cfg local.Config) (cl *local.Cluster, remove func(), err error) {

@@ -152,7 +152,7 @@ func (a *app) reportLoad(r *loadReport) error {
 // loadTable has a row a phase, and below it one a kind of request if there are
 // several.
 func loadTable(r *loadReport) *table {
-	t := newTable("PHASE", ">TIME", "REQUEST", ">OFFERED", ">OFFERED/S", ">ACCEPTED/S", ">REFUSED", ">ERRORS", ">P50", ">P90", ">P99", ">P99.9", ">MAX")
+	t := newTable("PHASE", ">TIME", "REQUEST", ">OFFERED", ">OFFERED/S", ">ACCEPTED/S", ">REFUSED", ">HELD BACK", ">ERRORS", ">P50", ">P90", ">P99", ">P99.9", ">MAX")
 	for _, p := range r.Phases {
 		rows := []loadRow{p.loadRow}
 		if len(p.Requests) > 1 {
@@ -163,7 +163,7 @@ func loadTable(r *loadReport) *table {
 		name, lasts := p.Phase, strconv.FormatFloat(p.Seconds, 'g', 4, 64)+" s"
 		for _, row := range rows {
 			t.add(name, lasts, row.Request, thousands(int(row.Offered)), thousands(int(row.OfferedRate)), thousands(int(row.AcceptedRate)),
-				thousands(int(row.Refused)), thousands(int(row.Failed)), millis(row.P50), millis(row.P90), millis(row.P99), millis(row.P999), millis(row.Max))
+				thousands(int(row.Refused)), thousands(int(row.Held)), thousands(int(row.Failed)), millis(row.P50), millis(row.P90), millis(row.P99), millis(row.P999), millis(row.Max))
 			name, lasts = "", ""
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cairn/fsm"
 	"cairn/httpapi/cli/load"
 	"cairn/httpapi/cli/local"
 	"cairn/httpapi/client"
@@ -19,6 +20,7 @@ const (
 	missionNodes   = 21
 	missionSkew    = 1.1 // of teams, by Zipf's law
 	missionTeams   = 4096
+	missionHunts   = 4    // that have them, evenly
 	missionClients = 64   // find out what a strategy can do, and are few enough not to be what limits it
 	limitClients   = 512  // find out what this machine can do
 	missionMany    = 2048 // clients of an open loop: more are not under way
@@ -35,18 +37,19 @@ const (
 // strategy is a way to run a hunt on all nodes.
 type strategy struct {
 	Name  string
+	ours  bool
 	flags func(nodes int) []string
 }
 
-// strategies are what the mission compares; the last one is Cairn.
+// strategies are what the mission compares; the first one is the measure.
 var strategies = []strategy{
-	{"every event to every node", func(n int) []string {
+	{"every event to every node", false, func(n int) []string {
 		return []string{"--partitions", "1", replicasFlag, strconv.Itoa(n), admitAllFlag, entryFlag, "1"}
 	}},
-	{"the same, in batches", func(n int) []string {
+	{"the same, in batches", false, func(n int) []string {
 		return []string{"--partitions", "1", replicasFlag, strconv.Itoa(n), admitAllFlag}
 	}},
-	{"Cairn", func(n int) []string { return []string{"--partitions", strconv.Itoa(2 * n)} }},
+	{"Cairn", true, func(n int) []string { return []string{"--partitions", strconv.Itoa(2 * n)} }},
 }
 
 // missionRow is what became of one load.
@@ -132,16 +135,16 @@ nine times their traffic, by a slow node and a dead one. At last it is soaked.`,
 // mission measures the strategies one after the other.
 func (a *app) mission(ctx context.Context, p missionPlan) (*missionReport, error) {
 	r := &missionReport{Nodes: p.nodes, Capacity: map[string]float64{}}
-	for i, s := range strategies {
+	for _, s := range strategies {
 		m, remove, err := a.deploy(ctx, p, s)
 		if err != nil {
 			return nil, err
 		}
 		err = m.compare(ctx, r)
-		if err == nil && i == len(strategies)-1 {
+		if err == nil && s.ours {
 			err = m.trouble(ctx, r)
 		}
-		if err == nil && i == len(strategies)-1 && p.soak > 0 {
+		if err == nil && s.ours && p.soak > 0 {
 			err = m.soak(ctx, r)
 		}
 		remove()
@@ -154,50 +157,46 @@ func (a *app) mission(ctx context.Context, p missionPlan) (*missionReport, error
 
 // deployment is a strategy that runs.
 type deployment struct {
-	*bench
+	app      *app
+	client   *client.Client
 	plan     missionPlan
 	strategy strategy
 	cluster  *local.Cluster
+	pids     []int
 	runs     int
 }
 
-func (a *app) deploy(ctx context.Context, p missionPlan, s strategy) (m *deployment, remove func(), err error) {
+func (a *app) deploy(ctx context.Context, p missionPlan, s strategy) (*deployment, func(), error) {
 	fmt.Fprintf(a.Stderr, "Starting %d nodes: %s ...\n", p.nodes, s.Name)
-	cl, stop, err := startBench(ctx, "cairn-mission-", p.nodes, nil, s.flags(p.nodes)...)
+	cl, c, remove, err := a.startBench(ctx, "cairn-mission-", p.nodes, nil, s.flags(p.nodes)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			stop()
-		}
-	}()
-	if err := settle(ctx, cl); err != nil {
+	if err := a.calm(ctx, c); err != nil {
+		remove()
 		return nil, nil, err
 	}
-	a.token = cl.AdminToken()
-	c, err := client.New(cl.URLs(), a.token)
-	if err != nil {
-		return nil, nil, err
-	}
-	b := &bench{app: a, client: c, flags: benchFlags{teams: missionTeams}, pids: cl.PIDs()}
-	m = &deployment{bench: b, plan: p, strategy: s, cluster: cl}
-	return m, func() { c.HTTP.CloseIdleConnections(); stop() }, a.calm(ctx, c)
+	return &deployment{app: a, client: c, plan: p, strategy: s, cluster: cl, pids: cl.PIDs()}, remove, nil
 }
 
-// config is a load of a new hunt at a rate, in an open loop; zero is a closed one.
-// With skew the first team would soon have made all submissions that a team may,
-// if it was always the same hunt.
+// config is a load of new hunts at a rate, in an open loop; zero is a closed one.
+// With skew the first team of a single hunt, or of the same ones again and again,
+// would soon have made all the submissions that a team may.
 func (m *deployment) config(ctx context.Context, rate float64, clients int) (load.Config, error) {
-	b := &bench{app: m.app, client: m.client, flags: m.flags, quiet: true}
-	if err := b.setUp(ctx); err != nil {
-		return load.Config{}, err
-	}
 	m.runs++
-	return load.Config{
-		Addrs: m.cluster.URLs(), Hunt: b.hunt, Clue: benchClue, Teams: b.teams, Concurrency: clients, Rate: rate, Skew: missionSkew,
+	conf := load.Config{
+		Addrs: m.cluster.URLs(), Clue: benchClue, Concurrency: clients, Rate: rate, Skew: missionSkew,
 		Polite: true, Warmup: min(warmup, m.plan.lasts/5), For: m.plan.lasts, Run: "mission-" + strconv.Itoa(m.runs),
-	}, nil
+	}
+	for i := range missionHunts {
+		id := fsm.HuntID(fmt.Sprintf("mission-%d-%d", m.runs, i))
+		teams, err := benchHunt(ctx, m.client, id, missionTeams/missionHunts)
+		if err != nil {
+			return load.Config{}, err
+		}
+		conf.Hunts = append(conf.Hunts, load.Hunt{ID: id, Teams: teams})
+	}
+	return conf, nil
 }
 
 // compare finds out what the strategy can do, and gives it the loads.
@@ -218,7 +217,7 @@ func (m *deployment) compare(ctx context.Context, r *missionReport) error {
 		name string
 		rate float64
 	}{{"0.5 x baseline", base / 2}, {"1.5 x baseline", 1.5 * base}}
-	if name == strategies[len(strategies)-1].Name {
+	if m.strategy.ours {
 		if conf, err = m.config(ctx, 0, limitClients); err != nil {
 			return err
 		}

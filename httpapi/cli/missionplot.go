@@ -64,11 +64,12 @@ func missionPlot(r *missionReport) string {
 	return d.end()
 }
 
-func colourOf(strategy string) string {
-	switch strategy {
-	case strategies[0].Name:
+func colourOf(name string) string {
+	i := slices.IndexFunc(strategies, func(s strategy) bool { return s.Name == name })
+	switch {
+	case i == 0:
 		return red
-	case strategies[len(strategies)-1].Name:
+	case i > 0 && strategies[i].ours:
 		return blue
 	}
 	return orange

@@ -10,7 +10,6 @@ import (
 
 	"cairn/httpapi/cli/load"
 	"cairn/httpapi/cli/local"
-	"cairn/httpapi/client"
 )
 
 // Defaults of "bench overload".
@@ -137,20 +136,11 @@ func (a *app) overload(ctx context.Context, p overloadPlan) ([]overloadRow, erro
 	if p.baseline {
 		flags = append(flags, admitAllFlag)
 	}
-	cl, remove, err := startBench(ctx, "cairn-overload-", p.nodes, cpus, flags...)
+	cl, c, remove, err := a.startBench(ctx, "cairn-overload-", p.nodes, cpus, flags...)
 	if err != nil {
 		return nil, err
 	}
 	defer remove()
-	if err := settle(ctx, cl); err != nil {
-		return nil, err
-	}
-	a.token = cl.AdminToken()
-	c, err := client.New(cl.URLs(), a.token)
-	if err != nil {
-		return nil, err
-	}
-	defer c.HTTP.CloseIdleConnections()
 	b := &bench{app: a, client: c, flags: benchFlags{teams: overloadClients}, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return nil, err

@@ -15,7 +15,6 @@ import (
 
 	"cairn/fsm"
 	"cairn/httpapi/cli/load"
-	"cairn/httpapi/cli/local"
 	"cairn/httpapi/client"
 )
 
@@ -128,30 +127,21 @@ func (s shape) String() string {
 	return fmt.Sprintf("%d nodes", s.nodes)
 }
 
-func (s shape) start(ctx context.Context) (*local.Cluster, func(), error) {
+func (s shape) flags() []string {
 	if !s.naive {
-		return startBench(ctx, "cairn-scale-", s.nodes, nil, "--partitions", strconv.Itoa(s.partitions))
+		return []string{"--partitions", strconv.Itoa(s.partitions)}
 	}
-	return startBench(ctx, "cairn-scale-", s.nodes, nil, "--partitions", "1", replicasFlag, strconv.Itoa(s.nodes))
+	return []string{"--partitions", "1", replicasFlag, strconv.Itoa(s.nodes)}
 }
 
 // scaleOne measures one size.
 func (a *app) scaleOne(ctx context.Context, s shape, rate float64, lasts time.Duration) (scaleRow, error) {
 	fmt.Fprintf(a.Stderr, "Starting %v ...\n", s)
-	cl, remove, err := s.start(ctx)
+	cl, c, remove, err := a.startBench(ctx, "cairn-scale-", s.nodes, nil, s.flags()...)
 	if err != nil {
 		return scaleRow{}, err
 	}
 	defer remove()
-	if err := settle(ctx, cl); err != nil {
-		return scaleRow{}, err
-	}
-	a.token = cl.AdminToken()
-	c, err := client.New(cl.URLs(), a.token)
-	if err != nil {
-		return scaleRow{}, err
-	}
-	defer c.HTTP.CloseIdleConnections()
 	b := &bench{app: a, client: c, flags: benchFlags{teams: scaleTeams}, pids: cl.PIDs()}
 	if err := b.setUp(ctx); err != nil {
 		return scaleRow{}, err

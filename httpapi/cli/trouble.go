@@ -55,7 +55,7 @@ func (m *deployment) trouble(ctx context.Context, r *missionReport) error {
 	quiet.Addrs = quiet.Addrs[:victim] // the clients of a node that is gone go elsewhere
 	hammer := quiet
 	hammer.Rate, hammer.Concurrency, hammer.Run = hammerAll/m.plan.lasts.Seconds(), hammers, "hammer"
-	hammer.Teams = slices.Repeat(quiet.Teams[:1], hammers)
+	hammer.Hunts = []load.Hunt{{ID: quiet.Hunts[0].ID, Teams: slices.Repeat(quiet.Hunts[0].Teams[:1], hammers)}}
 	crowd, err := m.config(ctx, crowdTimes*rate, missionMany)
 	if err != nil {
 		return err
@@ -122,11 +122,11 @@ func (m *deployment) slowNode(ctx context.Context, i int) error {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			return err
 		}
-		time.Sleep(slowStop)
+		time.Sleep(slowStop) // not sleep: it must go on, whatever ends
 		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 			return err
 		}
-		time.Sleep(slowCycle - slowStop)
+		_ = sleep(ctx, slowCycle-slowStop) // its end is the loop's
 	}
 	return nil
 }

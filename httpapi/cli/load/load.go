@@ -31,6 +31,7 @@ type Config struct {
 	Hunt        fsm.HuntID
 	Clue        fsm.ClueID
 	Teams       []play.Team             // at least Concurrency; without Skew a team's submissions never overlap
+	Hunts       []Hunt                  // instead of Hunt and Teams, if not for a batch: asked for evenly
 	Token       string                  // an organizer's, for batches
 	Leader      func(fsm.TeamID) string // base URL of the node that a team's submissions go to; nil: any
 	Concurrency int                     // clients, or lines on the wire of a batch
@@ -72,8 +73,11 @@ func (r *Result) CPUPerThousand() time.Duration {
 
 // Single sends one submission a request, Concurrency at a time.
 func Single(ctx context.Context, cfg Config) (*Result, error) {
+	if cfg.Hunts == nil {
+		cfg.Hunts = []Hunt{{cfg.Hunt, cfg.Teams}}
+	}
 	p := Plan{
-		Addrs: cfg.Addrs, Hunts: []Hunt{{cfg.Hunt, cfg.Teams}}, Clue: cfg.Clue, Clients: cfg.Concurrency, Skew: cfg.Skew, Polite: cfg.Polite, Run: cfg.Run,
+		Addrs: cfg.Addrs, Hunts: cfg.Hunts, Clue: cfg.Clue, Clients: cfg.Concurrency, Skew: cfg.Skew, Polite: cfg.Polite, Run: cfg.Run,
 		Phases: []Phase{{"measured", cfg.For, cfg.Rate, cfg.Concurrency}},
 	}
 	if cfg.Warmup > 0 {
