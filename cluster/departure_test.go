@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"cairn/fsm"
 	"cairn/fsm/controller"
 )
 
@@ -42,23 +43,24 @@ func TestLeaveDuringHandovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 4)
 		defer s.close()
-		s.whole(3)
+		// Nodes that began at different times report at different times: between the
+		// old leader's report and the new one's nobody is known to lead.
+		for i := 1; i < 4; i++ {
+			s.crash(i)
+			time.Sleep(time.Duration(i) * 130 * time.Millisecond)
+			s.start(i)
+			time.Sleep(10 * time.Second)
+			s.whole(3)
+		}
 		id := s.nodes[3].node.ID()
 		moment := func() bool {
-			for range 50 {
-				for _, p := range s.view().Partitions {
-					for _, m := range p.Members {
-						if m.Node != p.Leader && m.Node != id {
-							go s.live(0).Transfer(t.Context(), p.ID, m.Node) // as it goes
-							break
-						}
-					}
-				}
-				for range 100 {
-					time.Sleep(10 * time.Millisecond)
+			for i := range 200 {
+				s.handOver(fsm.PartitionID(i%s.partitions), id)
+				for range 17 {
 					if s.view().mayGo(id) != nil {
 						return true
 					}
+					time.Sleep(10 * time.Millisecond)
 				}
 			}
 			return false
@@ -71,4 +73,25 @@ func TestLeaveDuringHandovers(t *testing.T) {
 			s.do("stay", func(ctx context.Context) error { return s.live(0).Drain(ctx, id, false) })
 		}
 	})
+}
+
+// handOver has a partition's leader hand over to another node at this moment, not
+// to the one named.
+func (s *sim) handOver(p fsm.PartitionID, not fsm.NodeID) {
+	for i := range s.nodes {
+		r := s.live(i).replicas.get(p)
+		if r == nil || !r.group.Leads() {
+			continue
+		}
+		conf, err := r.group.Configuration()
+		if err != nil {
+			return
+		}
+		for _, m := range conf.Servers {
+			if m.Replica != r.group.Replica() && m.Replica.Node != not {
+				_ = r.group.TransferTo(m.Replica) // as it goes
+				return
+			}
+		}
+	}
 }

@@ -123,9 +123,7 @@ func (g *Group) watch(ctx context.Context, seen <-chan raft.Observation) {
 			continue
 		}
 		g.wedged.Store(0)
-		if leads {
-			g.trans.peers.forget()
-		} else {
+		if !leads {
 			// As a leader it had everything committed, up to a lease ago at worst.
 			g.trans.peers.heard(g.Commit(), fsm.TimeOf(time.Now()))
 		}
@@ -208,8 +206,8 @@ func (g *Group) Staleness(skew time.Duration) (age time.Duration, ok bool) {
 	return max(0, time.Since(sent.Std())) + g.conf.Timing.Lease + skew, true
 }
 
-// Peer is what this leader knows of a follower.
-func (g *Group) Peer(r fsm.Replica) Peer { return g.trans.peers.Peer(r.String()) }
+// Peer is what this leader knows of a follower, of its present term.
+func (g *Group) Peer(r fsm.Replica) Peer { return g.trans.peers.Peer(g.Term(), r.String()) }
 
 // Serve handles a message from a peer's replica; ServeSnapshot a stream.
 func (g *Group) Serve(ctx context.Context, from fsm.NodeID, kind Kind, body []byte) ([]byte, error) {

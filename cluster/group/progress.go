@@ -12,6 +12,7 @@ import (
 // leader's, and, on a follower, how old its state may be.
 type Progress struct {
 	mu    sync.Mutex
+	term  uint64 // of what peers tell
 	peers map[string]Peer
 
 	commit uint64   // leader's commit index in the newest append accepted
@@ -30,24 +31,36 @@ const contactGap = 2 * time.Second
 
 func newProgress() *Progress { return &Progress{peers: map[string]Peer{}} }
 
-func (p *Progress) answered(replica string, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	peer := p.peers[replica]
-	if now.Sub(peer.Answered) > contactGap {
-		peer.Since = now
-	}
-	peer.Answered = now
-	p.peers[replica] = peer
+// answered notes that a follower answered an append of this replica's in a term.
+func (p *Progress) answered(term uint64, replica string, now time.Time) {
+	p.update(term, replica, func(peer *Peer) {
+		if now.Sub(peer.Answered) > contactGap {
+			peer.Since = now
+		}
+		peer.Answered = now
+	})
 }
 
 // matched sets rather than raises the index: a follower's log may have been cut
 // by a leader in between.
-func (p *Progress) matched(replica string, index uint64) {
+func (p *Progress) matched(term uint64, replica string, index uint64) {
+	p.update(term, replica, func(peer *Peer) { peer.Match = index })
+}
+
+// update changes what is known of a follower, unless it is of a past term. What
+// was known in a past term is forgotten: match indexes do not outlive it.
+func (p *Progress) update(term uint64, replica string, change func(*Peer)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if term < p.term {
+		return
+	}
+	if term > p.term {
+		p.term = term
+		clear(p.peers)
+	}
 	peer := p.peers[replica]
-	peer.Match = index
+	change(&peer)
 	p.peers[replica] = peer
 }
 
@@ -59,18 +72,15 @@ func (p *Progress) heard(commit uint64, sent fsm.Time) {
 	}
 }
 
-// Peer returns what is known of a follower.
-func (p *Progress) Peer(replica string) Peer {
+// Peer returns what is known of a follower in a term: nothing before it answered
+// there.
+func (p *Progress) Peer(term uint64, replica string) Peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if term != p.term {
+		return Peer{}
+	}
 	return p.peers[replica]
-}
-
-// forget drops all that was learned as a leader: match indexes do not outlive a term.
-func (p *Progress) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	clear(p.peers)
 }
 
 // asOf returns the leader's clock when it sent the newest append whose commits

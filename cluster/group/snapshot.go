@@ -71,8 +71,8 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, q *r
 		return err
 	}
 	if p.Success {
-		t.peers.answered(e.from, t.now())
-		t.peers.matched(e.from, q.LastLogIndex)
+		t.peers.answered(q.Term, e.from, t.now())
+		t.peers.matched(q.Term, e.from, q.LastLogIndex)
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func (t *Transport) call(to raft.ServerAddress, kind Kind, timeout time.Duration
 func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raft.AppendEntriesRequest, p *raft.AppendEntriesResponse) error {
 	heartbeat := q.PrevLogEntry == 0 && len(q.Entries) == 0
 	if heartbeat {
-		t.awaitBeat(string(to))
+		t.awaitBeat(q.Term, string(to))
 	}
 	trim(q)
 	var w wire.Writer
@@ -148,9 +148,9 @@ func (t *Transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, q *raf
 		return err
 	}
 	if p.Term <= q.Term {
-		t.peers.answered(e.from, t.now())
+		t.peers.answered(q.Term, e.from, t.now())
 		if p.Success && !heartbeat {
-			t.peers.matched(e.from, q.PrevLogEntry+uint64(len(q.Entries)))
+			t.peers.matched(q.Term, e.from, q.PrevLogEntry+uint64(len(q.Entries)))
 		}
 	}
 	return nil
@@ -179,9 +179,9 @@ const beatsPerTimeout = 4
 // heartbeat timeout. All those of a node that leave at once share a write, and so
 // do their answers. A follower that has been silent for longer than a beat gets
 // its heartbeat at once: a new leader must be heard of.
-func (t *Transport) awaitBeat(to string) {
+func (t *Transport) awaitBeat(term uint64, to string) {
 	now := t.now()
-	if t.beat <= 0 || now.Sub(t.peers.Peer(to).Answered) >= t.beat {
+	if t.beat <= 0 || now.Sub(t.peers.Peer(term, to).Answered) >= t.beat {
 		return
 	}
 	beat := time.NewTimer(t.beat - (time.Duration(now.UnixNano())+t.phase)%t.beat)
