@@ -14,7 +14,7 @@
 // hashicorp/raft knows only single groups: each group is a raft.Raft of its own,
 // while the connection and the disk are shared.
 //
-// Four of the library's traps are closed here, each with a test:
+// Five of the library's traps are closed here, each with a test:
 //
 //   - Heartbeats are never handled beside the main loop (its issue 695 loses
 //     acknowledged entries that way): Transport ignores SetHeartbeatHandler.
@@ -27,6 +27,8 @@
 //     v1.8.0): it skips configuration entries among them, so that a restarted
 //     voter knows no peers and can neither vote nor lead, and it blocks for ever
 //     on more entries than its queue holds.
+//   - A proposal whose entry was committed but not yet applied when the replica
+//     stops is never answered: Close ends the wait (see await), as unknown.
 //
 // Reads never use VerifyLeader, which counts acknowledgements of messages sent
 // before the call: they ride the log, see [Queue].

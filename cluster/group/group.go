@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,8 @@ type Group struct {
 	snapshots atomic.Pointer[raft.SnapshotMeta]
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
+	closed    chan struct{} // once raft has stopped
+	ended     sync.Once     // closes closed
 }
 
 // observed leadership changes queue here; beyond that many raft drops them, and
@@ -44,7 +47,7 @@ func Open(c Config) (*Group, error) {
 	if err := c.Timing.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Group{conf: c, fsm: &applier{machine: c.Machine, fatal: c.Fatal}}
+	g := &Group{conf: c, fsm: &applier{machine: c.Machine, fatal: c.Fatal}, closed: make(chan struct{})}
 	g.trans = NewTransport(c.ID, c.Replica, c.Link, c.Unsent, c.Timing.Heartbeat/beatsPerTimeout)
 	g.trans.sends, g.trans.later = c.Sends, c.Succeeded
 	r, err := raft.NewRaft(c.raft(), g.fsm, c.Logs, c.Stable, c.Snapshots, g.trans)
@@ -102,8 +105,21 @@ func (g *Group) Close() error {
 	g.cancel()
 	g.trans.Close() // before Shutdown, which waits for calls under way
 	err := g.raft.Shutdown().Error()
+	g.ended.Do(func() { close(g.closed) })
 	g.running.Wait()
 	return err
+}
+
+// await is what Error of one of raft's futures returns, ended by Close. Raft
+// leaves futures unanswered whose entries were committed but not yet applied when
+// it shut down. It waits for an answer or for the end of the channel that a
+// future has in ShutdownCh, but gives entries none.
+func (g *Group) await(f raft.Future) error {
+	v := reflect.Indirect(reflect.ValueOf(f))
+	if end := v.FieldByName("ShutdownCh"); end.IsValid() && end.IsNil() {
+		end.Set(reflect.ValueOf(g.closed))
+	}
+	return f.Error()
 }
 
 // watch tells OnLeader of this replica's leadership.
@@ -229,7 +245,7 @@ const enqueueTimeout = 2 * time.Second
 //   - OutcomeUnknown: it may yet be committed, by this leader's successor.
 func (g *Group) Propose(entry []byte) (index uint64, result any, err error) {
 	f := g.raft.Apply(entry, enqueueTimeout)
-	err = f.Error()
+	err = g.await(f)
 	switch {
 	case err == nil:
 		g.wedged.Store(0)

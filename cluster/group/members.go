@@ -61,22 +61,22 @@ func configuration(index uint64, conf raft.Configuration) (Configuration, error)
 // from: if it moved, nothing happens and an error is returned. They return once
 // the change is committed.
 func (g *Group) AddNonvoter(r fsm.Replica, prev uint64) error {
-	return g.raft.AddNonvoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout).Error()
+	return g.await(g.raft.AddNonvoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout))
 }
 
 // AddVoter adds or promotes a voter; see AddNonvoter.
 func (g *Group) AddVoter(r fsm.Replica, prev uint64) error {
-	return g.raft.AddVoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout).Error()
+	return g.await(g.raft.AddVoter(raft.ServerID(r.String()), raft.ServerAddress(r.String()), prev, changeTimeout))
 }
 
 // Demote makes a voter a non-voter; see AddNonvoter.
 func (g *Group) Demote(r fsm.Replica, prev uint64) error {
-	return g.raft.DemoteVoter(raft.ServerID(r.String()), prev, changeTimeout).Error()
+	return g.await(g.raft.DemoteVoter(raft.ServerID(r.String()), prev, changeTimeout))
 }
 
 // Remove removes a member; see AddNonvoter.
 func (g *Group) Remove(r fsm.Replica, prev uint64) error {
-	return g.raft.RemoveServer(raft.ServerID(r.String()), prev, changeTimeout).Error()
+	return g.await(g.raft.RemoveServer(raft.ServerID(r.String()), prev, changeTimeout))
 }
 
 // changeTimeout bounds the wait for raft's main loop to take a change.
@@ -85,7 +85,7 @@ const changeTimeout = enqueueTimeout
 // TransferTo hands leadership to a voter that is caught up. Only one transfer at
 // a time, and only to a live peer: the library can wedge otherwise, see Wedged.
 func (g *Group) TransferTo(r fsm.Replica) error {
-	return g.raft.LeadershipTransferToServer(raft.ServerID(r.String()), raft.ServerAddress(r.String())).Error()
+	return g.await(g.raft.LeadershipTransferToServer(raft.ServerID(r.String()), raft.ServerAddress(r.String())))
 }
 
 // Nominate makes this replica stand for election, if it is a voter that follows
