@@ -101,25 +101,38 @@ const halfOfThem = -1
 
 // divide keeps this process off the cores of the nodes, and returns theirs: nil for
 // all.
-func (p overloadPlan) divide() (nodes []int, err error) {
+func (p overloadPlan) divide() ([]int, error) {
 	if p.cores == 0 {
 		return nil, nil
 	}
 	all, err := local.CPUs()
-	n := p.cores
-	if n == halfOfThem {
-		n = len(all) / 2
-		if err != nil || n == 0 {
-			return nil, nil // there is nothing to divide
-		}
+	if err != nil && p.cores == halfOfThem {
+		return nil, nil // a default refuses nothing
 	}
 	if err != nil {
 		return nil, err
 	}
-	if n < 0 || n >= len(all) {
-		return nil, usagef("--cores must be 0 to %d on this machine, which has %d", len(all)-1, len(all))
+	nodes, own, err := p.share(all)
+	if nodes == nil {
+		return nil, err
 	}
-	return all[:n], local.Pin(all[n:])
+	return nodes, local.Pin(own)
+}
+
+// share divides the CPUs between the nodes and the load generator: nil if both are
+// to use all. Each gets one at least.
+func (p overloadPlan) share(all []int) (nodes, own []int, err error) {
+	n := p.cores
+	if n == halfOfThem {
+		n = len(all) / 2
+	}
+	if n < 0 || n >= max(len(all), 1) {
+		return nil, nil, usagef("--cores must be 0 to %d on this machine, which has %d", max(len(all)-1, 0), len(all))
+	}
+	if n == 0 {
+		return nil, nil, nil
+	}
+	return all[:n], all[n:], nil
 }
 
 // overload measures the capacity, and what becomes of each offer.
