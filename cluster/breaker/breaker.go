@@ -262,15 +262,15 @@ func (s *Set) probe(n *node) {
 }
 
 // open opens a breaker, unless a call was answered since the node was asked: then
-// only the question was lost. It reports whether it is open.
+// only the question was lost, and it closes. It reports whether it is open.
 func (s *Set) open(n *node, asked time.Time) bool {
 	s.mu.Lock()
-	was := n.state
 	if n.answered.After(asked) {
-		n.state = shut
 		s.mu.Unlock()
+		s.close(n)
 		return false
 	}
+	was := n.state
 	n.state = open
 	for f := range n.flights {
 		f.cut()
@@ -285,7 +285,7 @@ func (s *Set) open(n *node, asked time.Time) bool {
 func (s *Set) close(n *node) {
 	s.mu.Lock()
 	was := n.state
-	n.state, n.quiet = shut, time.Now()
+	n.state = shut
 	s.mu.Unlock()
 	if was == open {
 		s.conf.Closed(n.id)

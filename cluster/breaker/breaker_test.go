@@ -151,7 +151,7 @@ func TestAnswersProbes(t *testing.T) {
 }
 
 // TestLostProbe: a node that answers calls is not cut off because it was slow to
-// answer the question.
+// answer the question; it is once it answers nothing.
 func TestLostProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := 0
@@ -167,10 +167,15 @@ func TestLostProbe(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cancel()
-		s.Wait()
 		if opened > 0 {
 			t.Errorf("cut off %d times", opened)
+		}
+		time.Sleep(time.Second) // the last question is answered for
+		_ = s.Do(t.Context(), "n", limit, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		cancel()
+		s.Wait()
+		if opened != 1 {
+			t.Errorf("cut off %d times when it answered nothing any more, want once", opened)
 		}
 	})
 }
@@ -224,6 +229,27 @@ func TestQuiet(t *testing.T) {
 		}
 		p.set(func(p *peer) { p.hung = true })
 		time.Sleep(time.Hour)
+		if n, log := p.seen(); n != 0 || len(log) > 0 {
+			t.Errorf("%d probes, %v", n, log)
+		}
+	})
+}
+
+// TestBusy: a node to which calls are always under way is not asked while it
+// answers them.
+func TestBusy(t *testing.T) {
+	with(t, func(t *testing.T, s *Set, p *peer) {
+		var calls sync.WaitGroup
+		for range 100 {
+			calls.Go(func() {
+				err := s.Do(t.Context(), "n", limit, func(context.Context) error { time.Sleep(Silence / 2); return nil })
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(Silence / 10)
+		}
+		calls.Wait()
 		if n, log := p.seen(); n != 0 || len(log) > 0 {
 			t.Errorf("%d probes, %v", n, log)
 		}
