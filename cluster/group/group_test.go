@@ -219,6 +219,58 @@ func TestSnapshotInstall(t *testing.T) {
 	})
 }
 
+// TestSnapshotMatches: a follower that got a snapshot, and needs nothing else, is
+// known to be caught up.
+func TestSnapshotMatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		all := w.three(t)
+		defer closeAll(t, all)
+		lead, away := all[0].group, all[2]
+		w.isolate(away.node, true)
+		for range trailingLogs + 100 {
+			lead.Propose(number(1))
+		}
+		if err := lead.Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+		w.isolate(away.node, false)
+		until(t, func() bool { return away.group.Applied() == lead.Last() })
+		time.Sleep(10 * time.Millisecond)
+		if got := lead.Peer(away.group.Replica()).Match; got != lead.Last() {
+			t.Errorf("it matches to %d of %d", got, lead.Last())
+		}
+	})
+}
+
+// TestMatchAtOnce: a new leader knows at once how far its followers are, though
+// nobody proposes anything: it may have been made the leader so that another node
+// can leave, and one that is not known to be caught up is in the way.
+func TestMatchAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.delay = 0 // answers are back before the new leader's other goroutines have run
+		all := w.three(t)
+		defer closeAll(t, all)
+		lead := all[0]
+		for round := range 30 {
+			next := all[(round+1)%3]
+			until(t, func() bool { return lead.group.Peer(next.group.Replica()).Match == lead.group.Last() })
+			if err := lead.group.TransferTo(next.group.Replica()); err != nil {
+				t.Fatal(err)
+			}
+			until(t, next.group.Leads)
+			lead = next
+			time.Sleep(commitTimeout / 2) // much longer than a round trip, and before the next idle append
+			for _, m := range all {
+				if r := m.group.Replica(); m != lead && lead.group.Peer(r).Match != lead.group.Last() {
+					t.Fatalf("round %d: %v matches to %d of %d", round, r, lead.group.Peer(r).Match, lead.group.Last())
+				}
+			}
+		}
+	})
+}
+
 // TestIncarnations: a replica under a later incarnation must not take what was
 // meant for the earlier one.
 func TestIncarnations(t *testing.T) {
