@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
 
@@ -68,6 +69,14 @@ func TestConns(t *testing.T) {
 			t.Errorf("busy connection %d: %v", i, err)
 		}
 	}
+	for _, c := range []wire{all[0], all[2], fourth} {
+		c.Close()
+	}
+	for until := time.Now().Add(20 * time.Second); conns.Open() > 0; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatalf("%d are counted as open, and all are closed", conns.Open())
+		}
+	}
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +94,10 @@ func TestConns(t *testing.T) {
 }
 
 // wire is a connection to a server, without a client that repairs it.
-type wire struct{ *bufio.ReadWriter }
+type wire struct {
+	*bufio.ReadWriter
+	io.Closer
+}
 
 func dialWire(t *testing.T, addr string) wire {
 	t.Helper()
@@ -95,7 +107,7 @@ func dialWire(t *testing.T, addr string) wire {
 	}
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	t.Cleanup(func() { c.Close() })
-	return wire{bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))}
+	return wire{bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), c}
 }
 
 func (w wire) ask(path string) {

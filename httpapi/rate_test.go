@@ -3,9 +3,13 @@ package httpapi
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
+
+	"cairn/fsm"
 )
 
 // bucket is the naive twin of a rateLimit's key: credit that drips in, in
@@ -101,6 +105,53 @@ func TestRateMemory(t *testing.T) {
 	}
 	if _, kept := l.old[1]; kept {
 		t.Error("the oldest key is remembered")
+	}
+}
+
+// TestRateGenerations: who has used up its quota gets none anew because others came.
+func TestRateGenerations(t *testing.T) {
+	l := newRateLimit("x", 1)
+	for range l.quota {
+		l.take(0, 0)
+	}
+	for key := uint64(1); len(l.old) == 0; key++ {
+		l.take(key, 0)
+	}
+	if _, young := l.now[0]; young {
+		t.Fatal("its generation is not the older one: this test shows nothing")
+	}
+	if s := l.take(0, 0); s.ok {
+		t.Errorf("its quota is there again: %+v", s)
+	}
+	now := 2 * l.interval
+	if s := l.take(0, now); !s.ok || s.left != 1 {
+		t.Errorf("after two intervals: %+v, want one left", s)
+	}
+	if s := l.take(0, now); !s.ok || s.left != 0 {
+		t.Errorf("once more: %+v", s)
+	}
+}
+
+// TestRateUnknownSender: while tokens cannot be checked nobody's quota is used.
+func TestRateUnknownSender(t *testing.T) {
+	l := newLimits(Limits{Address: 1}, func(string) {})
+	count := func(authErr error) (http.Header, error) {
+		c := &call{r: httptest.NewRequest("GET", "/v1/hunts", nil), w: &response{ResponseWriter: httptest.NewRecorder()}}
+		err := l.count(c, authErr)
+		return c.w.Header(), err
+	}
+	for range 10 * l.address.quota {
+		if h, err := count(fsm.Errorf(fsm.Unavailable, "no leader")); err != nil || len(h) > 0 {
+			t.Fatalf("%v, %v", err, h)
+		}
+	}
+	for range l.address.quota {
+		if _, err := count(fsm.Errorf(fsm.Unauthenticated, "no such token")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := count(fsm.Errorf(fsm.Unauthenticated, "no such token")); fsm.KindOf(err) != fsm.RateLimited {
+		t.Errorf("one guess more than the quota: %v", err)
 	}
 }
 

@@ -67,6 +67,7 @@ func TestSlowRequests(t *testing.T) {
 		}
 		time.Sleep(slowEvery)
 		s.note(a, c, slowRequest)
+		time.Sleep(slowEvery) // else it would not be told anyway
 		s.note(a, &call{w: c.w, r: r, route: &route{stream: true}}, time.Hour)
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		if len(lines) != 2 {

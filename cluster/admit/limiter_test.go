@@ -54,6 +54,25 @@ func TestLimiterWaitsForItsCut(t *testing.T) {
 	}
 }
 
+// TestLimiterCreeps: near the target it grows by little, as what is added shows only
+// later; far below by much.
+func TestLimiterCreeps(t *testing.T) {
+	for _, c := range []struct {
+		took time.Duration
+		want int
+	}{{target / 4, 110}, {target * 3 / 4, 102}} {
+		l, now := newLimiter(), time.Unix(1000, 0)
+		l.limit, l.steady = 100, true
+		for range minSamples + 1 { // the first one begins the window
+			l.note(now, now.Add(c.took), 100, true)
+			now = now.Add(window / minSamples)
+		}
+		if l.max() != c.want {
+			t.Errorf("when requests take %v: from 100 to %d, want %d", c.took, l.max(), c.want)
+		}
+	}
+}
+
 // TestLimiterOfASlowDisk: where even few at once take long, the limit follows
 // what they take then.
 func TestLimiterOfASlowDisk(t *testing.T) {
