@@ -81,8 +81,7 @@ func (c *Conns) change(conn net.Conn, state http.ConnState) (spare net.Conn) {
 }
 
 // spare chooses which connection is closed, an idle one if there is any, and
-// forgets it. The
-// caller holds mu.
+// forgets it. The caller holds mu.
 func (c *Conns) spare(fresh net.Conn) net.Conn {
 	e := c.idle.Front()
 	if e == nil {
