@@ -77,6 +77,12 @@ func TestConns(t *testing.T) {
 			t.Fatalf("%d are counted as open, and all are closed", conns.Open())
 		}
 	}
+	checkClosed(t, reg)
+}
+
+// checkClosed wants that one connection was closed of each kind.
+func checkClosed(t *testing.T, reg *prometheus.Registry) {
+	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
