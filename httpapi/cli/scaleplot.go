@@ -71,7 +71,7 @@ func (p panel) draw(d *drawing, rows []scaleRow, left, top float64) {
 			if r.Naive == naive {
 				line += fmt.Sprintf("%c%.1f %.1f", moveOrLine(line), x(r.Nodes), y(p.of(r)))
 				d.dot(x(r.Nodes), y(p.of(r)), colour)
-				d.text(x(r.Nodes), y(p.of(r))-8, "middle", colour, fmt.Sprintf("%.4g", p.of(r)))
+				d.text(x(r.Nodes), p.label(rows, r, y), "middle", colour, fmt.Sprintf("%.4g", p.of(r)))
 			}
 		}
 		d.path(line, colour, 2, "")
@@ -79,4 +79,18 @@ func (p panel) draw(d *drawing, rows []scaleRow, left, top float64) {
 	for _, r := range rows {
 		d.text(x(r.Nodes), top+panelHeight+16, "middle", grey, strconv.Itoa(r.Nodes))
 	}
+}
+
+// label is where the figure of a row stands: above its dot, and above the figure of
+// the other kind's row of as many nodes if that would be in the way.
+func (p panel) label(rows []scaleRow, r scaleRow, y func(float64) float64) float64 {
+	const above, line = 8, 14
+	at := y(p.of(r)) - above
+	for _, o := range rows {
+		upper := p.of(r) > p.of(o) || p.of(r) == p.of(o) && r.Naive
+		if below := y(p.of(o)) - above; o.Nodes == r.Nodes && o.Naive != r.Naive && upper && below-at < line {
+			return below - line
+		}
+	}
+	return at
 }
