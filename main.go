@@ -82,7 +82,8 @@ var errAnew = errors.New("this node starts again")
 func serve(ctx context.Context, conf cli.ServeConfig) error {
 	logs := cluster.NewLogSink(conf.Stderr) // raft must never wait for a terminal
 	defer logs.Close()
-	log := slog.New(slog.NewTextHandler(logs, nil))
+	recent := debug.NewLog()
+	log := slog.New(recent.Handler(slog.NewTextHandler(logs, nil)))
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	fatal := func(err error) {
@@ -128,7 +129,7 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 			fail(fmt.Errorf("serve clients: %w", err))
 		}
 	}()
-	debugAddr, stopDebug, err := serveDebug(conf.Debug)
+	debugAddr, stopDebug, err := serveDebug(conf.Debug, recent)
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func connections(asked int) int {
 }
 
 // serveDebug opens the debug port, if one is asked for, and returns its address.
-func serveDebug(addr string) (bound string, stop func(), err error) {
+func serveDebug(addr string, log *debug.Log) (bound string, stop func(), err error) {
 	if addr == "" {
 		return "", func() {}, nil
 	}
@@ -178,7 +179,7 @@ func serveDebug(addr string) (bound string, stop func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("listen for profiles: %w", err)
 	}
-	server := &http.Server{Handler: debug.Handler(), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: debug.Handler(log), ReadHeaderTimeout: time.Second}
 	go server.Serve(l)
 	return l.Addr().String(), func() { server.Close() }, nil
 }
