@@ -80,10 +80,8 @@ var errAnew = errors.New("this node starts again")
 // serve runs a node until ctx ends or a part of it fails. Parts are started in
 // the order of the graph above, from the disk up, and stopped in reverse.
 func serve(ctx context.Context, conf cli.ServeConfig) error {
-	logs := cluster.NewLogSink(conf.Stderr) // raft must never wait for a terminal
+	logs, recent, log := logging(conf.Stderr)
 	defer logs.Close()
-	recent := debug.NewLog()
-	log := slog.New(recent.Handler(slog.NewTextHandler(logs, nil)))
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	fatal := func(err error) {
@@ -149,6 +147,13 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// logging returns a logger, where its lines go to, and who remembers the newest.
+func logging(w io.Writer) (*cluster.LogSink, *debug.Log, *slog.Logger) {
+	sink := cluster.NewLogSink(w) // raft must never wait for a terminal
+	recent := debug.NewLog()
+	return sink, recent, slog.New(recent.Handler(slog.NewTextHandler(sink, nil)))
 }
 
 // apiServer is the server for clients, with the limits that the flags set.
