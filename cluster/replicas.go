@@ -27,7 +27,7 @@ type partitionMachine struct {
 	rate rateMeter
 }
 
-func (p *partitionMachine) Apply(entry []byte) (any, error) {
+func (p *partitionMachine) Apply(_ uint64, entry []byte) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	results, err := p.m.Apply(entry)
