@@ -277,7 +277,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	r.group, err = group.Open(group.Config{
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
 		Logs: log, Stable: log, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
-		Sends: rs.sends, Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
+		Sends: rs.sends, Timing: n.conf.Timing, Now: n.conf.Now, Logger: n.log, Fatal: n.conf.Fatal,
 		OnLeader:     func(leads bool) { n.leaderChanged(gname, leads) },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
 	})
