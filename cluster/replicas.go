@@ -67,7 +67,7 @@ type replica struct {
 	queue   *group.Queue
 	machine *partitionMachine
 
-	installing sync.Mutex // one install of a hunt at a time, see install
+	installing chan struct{} // cap 1: one install of a hunt at a time, see install
 }
 
 func (r *replica) close() {
@@ -272,7 +272,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	if err != nil {
 		return err
 	}
-	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New()}}
+	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New()}, installing: make(chan struct{}, 1)}
 	gname := snapshotName(p)
 	r.group, err = group.Open(group.Config{
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
