@@ -101,7 +101,7 @@ func (m *memNet) dialer(from string) func(context.Context, string) (net.Conn, er
 		if !dark && l.ended() { // before there is room in its backlog
 			return nil, syscall.ECONNREFUSED
 		}
-		if !m.pass(from, to, ctx.Done(), nil) || !m.pass(to, from, ctx.Done(), nil) {
+		if !m.pass(from, to, time.Now(), ctx.Done(), nil) || !m.pass(to, from, time.Now(), ctx.Done(), nil) {
 			return nil, ctx.Err()
 		}
 		m.mu.Lock()
@@ -185,21 +185,22 @@ func (m *memNet) silence(name string, mute bool) {
 	m.wake()
 }
 
-// pass waits for as long as a message between two nodes takes to be let through;
-// false: it never is, for stop or dead was closed.
-func (m *memNet) pass(from, to string, stop, dead <-chan struct{}) bool {
-	for waited := false; ; {
+// pass waits for as long as a message between two nodes takes to be let through that
+// was sent then; false: it never is, for stop or dead was closed.
+func (m *memNet) pass(from, to string, sent time.Time, stop, dead <-chan struct{}) bool {
+	for {
 		m.mu.Lock()
 		link := [2]string{from, to}
 		mute := m.mute[from] || m.mute[to] || m.dark[from] || m.dark[to] || m.held[link]
 		late, moved := m.late[from]+m.late[to]+m.lag[link], m.moved
 		m.mu.Unlock()
-		if !mute && (waited || late == 0) {
+		late -= time.Since(sent)
+		if !mute && late <= 0 {
 			return true
 		}
 		var arrives <-chan time.Time
 		if !mute {
-			arrives, moved, waited = time.After(late), nil, true
+			arrives, moved = time.After(late), nil
 		}
 		select {
 		case <-arrives:
@@ -229,7 +230,7 @@ func (m *memNet) pipe(from, to string) (near, far *memEnd) {
 
 func (m *memNet) end(c net.Conn, from, to string) *memEnd {
 	return &memEnd{
-		Conn: c, net: m, from: from, to: to, out: make(chan []byte, memBuffer),
+		Conn: c, net: m, from: from, to: to, out: make(chan sent, memBuffer),
 		closed: make(chan struct{}), dead: make(chan struct{}),
 	}
 }
@@ -243,7 +244,7 @@ func (m *memNet) forget(e *memEnd) {
 }
 
 // memBuffer is how many writes are on their way before another one has to wait.
-const memBuffer = 64
+const memBuffer = 256
 
 // memEnd is one end of a connection. As with TCP, a write is done when it is
 // buffered, and what was written before Close still arrives.
@@ -252,12 +253,18 @@ type memEnd struct {
 	net           *memNet
 	from, to      string
 	dialed        bool // the other end was accepted
-	out           chan []byte
+	out           chan sent
 	closed, other chan struct{} // closed with this end, and with the other one
 	once          sync.Once
 	dead          chan struct{} // closed when the process at one of the ends dies
 	died          sync.Once
 	deadline      atomic.Int64 // of writes: Unix time in nanoseconds, or 0
+}
+
+// sent is one write on its way.
+type sent struct {
+	b  []byte
+	at time.Time
 }
 
 func (e *memEnd) isDead() bool {
@@ -289,7 +296,7 @@ func (e *memEnd) Write(b []byte) (int, error) {
 	default:
 	}
 	select {
-	case e.out <- bytes.Clone(b):
+	case e.out <- sent{bytes.Clone(b), time.Now()}:
 		return len(b), nil
 	case <-e.closed:
 		return 0, net.ErrClosed
@@ -338,11 +345,11 @@ func (e *memEnd) carry() bool {
 	}
 }
 
-func (e *memEnd) bring(b []byte) bool {
-	if !e.net.pass(e.from, e.to, e.other, e.dead) {
+func (e *memEnd) bring(s sent) bool {
+	if !e.net.pass(e.from, e.to, s.at, e.other, e.dead) {
 		return false
 	}
-	_, err := e.Conn.Write(b)
+	_, err := e.Conn.Write(s.b)
 	return err == nil
 }
 

@@ -24,6 +24,8 @@ type sim struct {
 	told  Founded
 
 	partitions int
+	stored     func(*simNode) store.Options // nil: on the operating system's files
+	tune       func(*simNode, *Config)      // changes a node's configuration; or nil
 }
 
 // simNode is one node and what survives its crash.
@@ -34,6 +36,8 @@ type simNode struct {
 	node *Node
 	left atomic.Bool // Config.Left was called
 	anew atomic.Bool // Config.Again was
+
+	*machine // of a faultWorld
 }
 
 const simPartitions = 4
@@ -89,6 +93,9 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 	if i > 0 {
 		conf.Join, conf.JoinToken = []string{s.nodes[0].name}, s.told.JoinToken
 	}
+	if s.tune != nil {
+		s.tune(sn, &conf)
+	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	node, err := Open(ctx, conf, func(f Founded) error { s.told = f; return nil })
@@ -99,6 +106,9 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 }
 
 func (s *sim) openDir(sn *simNode) (*store.Dir, error) {
+	if s.stored != nil {
+		return store.Open(sn.data, s.stored(sn))
+	}
 	return store.Open(sn.data, store.Options{
 		OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) },
 		NoSync:  true, // here no power is cut
