@@ -51,6 +51,7 @@ type churn struct {
 	size churnSize
 	rng  *rand.Rand
 	hunt HuntRef
+	look time.Duration // between two looks of observe
 
 	mu      sync.Mutex // of nodes' fields, which players and observers read
 	acked   map[fsm.TeamID][]string
@@ -63,7 +64,7 @@ type churn struct {
 
 func newChurn(s *sim, rng *rand.Rand) *churn {
 	return &churn{
-		sim: s, rng: rng, did: map[string]int{},
+		sim: s, rng: rng, look: 200 * time.Millisecond, did: map[string]int{},
 		acked: map[fsm.TeamID][]string{}, doubt: map[fsm.TeamID]map[string]bool{},
 		leaders: map[string]fsm.NodeID{}, epochs: map[*Node][]uint64{}, tables: map[*Node]uint64{},
 	}

@@ -18,7 +18,7 @@ func (c *churn) observe(ctx context.Context) {
 			}
 		}
 		c.inspectVoters()
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(c.look)
 	}
 }
 

@@ -51,6 +51,11 @@ func span(rng *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(f*f*float64(to-from))
 }
 
+// linger lets a fault last for a time between two.
+func (w *faultWorld) linger(rng *rand.Rand, from, to time.Duration) {
+	time.Sleep(span(rng, from, to) * w.stretch)
+}
+
 // some draws some of the nodes that run, in a random order: one, a minority, a majority
 // or all of them, the smaller numbers more often.
 func (w *faultWorld) some(rng *rand.Rand) []int {
@@ -80,7 +85,7 @@ func (w *faultWorld) strike(rng *rand.Rand, power bool) string {
 	w.die(rng, victims, power)
 	for i, v := range victims {
 		if i == 0 || rng.IntN(2) == 0 {
-			time.Sleep(span(rng, 0, 15*time.Second))
+			w.linger(rng, 0, 15*time.Second)
 		}
 		w.revive(v)
 	}
@@ -125,7 +130,7 @@ func (w *faultWorld) split(rng *rand.Rand, shapes []shape) string {
 		}
 	}
 	set(true)
-	time.Sleep(span(rng, 500*time.Millisecond, 20*time.Second))
+	w.linger(rng, 500*time.Millisecond, 20*time.Second)
 	set(false)
 	return fmt.Sprintf("%s of %v, refused %t", s.name, names, refused)
 }
@@ -136,9 +141,9 @@ func (w *faultWorld) flap(rng *rand.Rand) string {
 	times := 2 + rng.IntN(8)
 	for range times {
 		w.net.isolate(name, true)
-		time.Sleep(span(rng, 100*time.Millisecond, 4*time.Second))
+		w.linger(rng, 100*time.Millisecond, 4*time.Second)
 		w.net.isolate(name, false)
-		time.Sleep(span(rng, 100*time.Millisecond, 3*time.Second))
+		w.linger(rng, 100*time.Millisecond, 3*time.Second)
 	}
 	return fmt.Sprintf("%s, %d times", name, times)
 }
@@ -147,7 +152,7 @@ func (w *faultWorld) flap(rng *rand.Rand) string {
 func (w *faultWorld) gag(rng *rand.Rand) string {
 	name := w.names(rng)[0]
 	w.net.silence(name, true)
-	time.Sleep(span(rng, 500*time.Millisecond, 20*time.Second))
+	w.linger(rng, 500*time.Millisecond, 20*time.Second)
 	w.net.silence(name, false)
 	return name
 }
@@ -163,7 +168,7 @@ func (w *faultWorld) lagging(rng *rand.Rand) string {
 	for _, l := range links {
 		w.net.delay(l[0], l[1], time.Duration(rng.Int64N(int64(most))))
 	}
-	time.Sleep(span(rng, time.Second, 20*time.Second))
+	w.linger(rng, time.Second, 20*time.Second)
 	for _, l := range links {
 		w.net.delay(l[0], l[1], 0)
 	}
@@ -180,7 +185,7 @@ func (w *faultWorld) sluggish(rng *rand.Rand) string {
 		}
 	}
 	set(by)
-	time.Sleep(span(rng, time.Second, 20*time.Second))
+	w.linger(rng, time.Second, 20*time.Second)
 	set(0)
 	return fmt.Sprintf("nodes %v by %v", victims, by)
 }
@@ -193,7 +198,7 @@ func (w *faultWorld) skewed(rng *rand.Rand) string {
 	for _, i := range victims {
 		w.nodes[i].skew.Store(rng.Int64N(2*int64(most)) - int64(most))
 	}
-	time.Sleep(span(rng, 0, 20*time.Second))
+	w.linger(rng, 0, 20*time.Second)
 	for _, i := range victims {
 		if rng.IntN(3) > 0 { // the others stay off until the end
 			w.nodes[i].skew.Store(0)
@@ -262,7 +267,7 @@ func (w *faultWorld) drain(rng *rand.Rand) string {
 		_ = l.node.Drain(ctx, l.node.ID(), on) // heal sees to those that stay
 	}
 	set(true)
-	time.Sleep(span(rng, 0, 15*time.Second))
+	w.linger(rng, 0, 15*time.Second)
 	set(false)
 	return fmt.Sprint("node ", i)
 }

@@ -35,19 +35,24 @@ type faultSize struct {
 	kinds                   []string
 	play                    faulttest.Workload
 	calm                    time.Duration // between two harms of a kind, at most
+	look                    time.Duration // between two looks at the nodes
+	reassign                time.Duration // a node that is down is replaced after that
+	quiet                   bool
 }
 
 // sizeOf draws the size of a run. only are the kinds of harm to draw from.
 func sizeOf(seed uint64, only []string, quiet bool) faultSize {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := faultSize{seed: seed, nodes: 3 + 2*rng.IntN(2), partitions: 2 + rng.IntN(3), calm: 10 * time.Second}
+	s := faultSize{seed: seed, nodes: 3 + 2*rng.IntN(2), partitions: 2 + rng.IntN(3), calm: 10 * time.Second, look: 200 * time.Millisecond, quiet: quiet}
+	s.reassign = []time.Duration{5 * time.Second, DefaultReassignAfter}[rng.IntN(2)]
 	s.play = faulttest.Workload{
 		Seed: seed, Clients: 6, PerTeam: 2, Rounds: 2, Round: 20 * time.Second,
 		Pause: 500 * time.Millisecond, Timeout: 8 * time.Second, Editors: 1,
 	}
 	if quiet {
-		s.nodes, s.partitions, s.calm = 3, 2, 30*time.Minute
+		s.nodes, s.partitions, s.calm, s.look = 3, 2, 30*time.Minute, 10*time.Second
 		s.play.Rounds, s.play.Round, s.play.Pause, s.play.Editors = 3, 2*time.Hour, 4*time.Minute, 0
+		s.play.First, s.play.Clients = 1, 7 // without client 0 nobody looks at tables twice a second
 	}
 	s.most = s.nodes
 	kinds := slices.Clone(only)
@@ -88,9 +93,12 @@ func runFaults(t *testing.T, s faultSize) (res faultResult) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(s.seed, 2))
-		w := newFaultWorld(t, s.nodes, s.partitions, s.play.Teams(), rng)
+		w := newFaultWorld(t, s.nodes, s.partitions, s.play.Teams(), s.reassign, rng)
 		defer w.close()
-		w.size.most = s.most
+		w.size.most, w.look = s.most, s.look
+		if s.quiet {
+			w.stretch = 20
+		}
 		res = w.play(s)
 	})
 	return res

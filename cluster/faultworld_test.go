@@ -24,9 +24,11 @@ import (
 // package faulttest. Everything of it is in one bubble.
 type faultWorld struct {
 	*churn
-	log   *faulttest.Log
-	root  string // of all directories
-	elect atomic.Int64
+	log      *faulttest.Log
+	root     string // of all directories
+	elect    atomic.Int64
+	stretch  time.Duration // how many times longer than usual faults last
+	reassign time.Duration // see Config.ReassignAfter
 
 	lives []*life // by node; nil: it does not run. Guarded by mu, as nodes is
 	born  int     // lives so far
@@ -48,9 +50,9 @@ type machine struct {
 }
 
 // newFaultWorld founds a cluster with the hunt and the teams of a workload, at rest.
-func newFaultWorld(t *testing.T, nodes, partitions, teams int, rng *rand.Rand) *faultWorld {
+func newFaultWorld(t *testing.T, nodes, partitions, teams int, reassign time.Duration, rng *rand.Rand) *faultWorld {
 	t.Helper()
-	w := &faultWorld{churn: newChurn(&sim{t: t, partitions: partitions, net: newMemNet()}, rng), root: scratch(t)}
+	w := &faultWorld{churn: newChurn(&sim{t: t, partitions: partitions, net: newMemNet()}, rng), root: scratch(t), stretch: 1, reassign: reassign}
 	w.sim.stored, w.sim.tune = w.stored, w.tune
 	for i := range nodes {
 		w.add(i)
@@ -118,6 +120,7 @@ func (w *faultWorld) wails(sn *simNode, what string) func(error) {
 }
 
 func (w *faultWorld) tune(sn *simNode, c *Config) {
+	c.ReassignAfter = w.reassign
 	c.Fatal = w.wails(sn, "fatal")
 	if os.Getenv("CAIRN_SEED") == "" { // thousands of runs say too much
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -139,16 +142,21 @@ func (w *faultWorld) start(i int) bool {
 	if err != nil {
 		return false
 	}
-	ctx, end := context.WithCancel(context.Background())
-	w.mu.Lock()
-	w.born++
-	w.lives[i] = &life{number: w.born, node: n, ctx: ctx, end: end}
-	sn.node, sn.dir = n, dir
-	w.mu.Unlock()
+	w.adopt(i, n, dir)
 	if damage := n.replicas.damage(); len(damage) > 0 {
 		w.t.Errorf("%s found its data damaged after a crash: %v", sn.name, damage)
 	}
 	return true
+}
+
+// adopt takes a process that was started into the world.
+func (w *faultWorld) adopt(i int, n *Node, dir *store.Dir) {
+	ctx, end := context.WithCancel(context.Background())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.born++
+	w.lives[i] = &life{number: w.born, node: n, ctx: ctx, end: end}
+	w.nodes[i].node, w.nodes[i].dir = n, dir
 }
 
 // die ends the processes of some nodes at one moment, by a crash or by a power cut.
