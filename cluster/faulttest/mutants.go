@@ -52,8 +52,8 @@ var Mutants = []Mutant{
 			{
 				"cluster/group/transport.go", "	resp, err := t.consume(ctx, raft.RPC{Command: command})\n",
 				`	resp, err := any(nil), error(nil)
-	if q, ok := command.(*raft.AppendEntriesRequest); ok && q.PrevLogEntry == 0 && len(q.Entries) == 0 && mutant.On("fast-heartbeats") {
-		resp, err = serveBeside(t, command)
+	if f := beside(t, command); f != nil {
+		resp, err = serveBeside(f, command)
 	} else {
 		resp, err = t.consume(ctx, raft.RPC{Command: command})
 	}
@@ -200,16 +200,31 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"cairn/fsm/mutant"
 )
 
 var fast sync.Map // func(raft.RPC) by *Transport
 
-func setBeside(t *Transport, f func(raft.RPC)) { fast.Store(t, f) }
+func setBeside(t *Transport, f func(raft.RPC)) {
+	if mutant.On("fast-heartbeats") {
+		fast.Store(t, f)
+	}
+}
 
-func serveBeside(t *Transport, command any) (any, error) {
+// beside is what handles a command beside the main loop; nil: nothing does.
+func beside(t *Transport, command any) func(raft.RPC) {
+	q, ok := command.(*raft.AppendEntriesRequest)
+	f, set := fast.Load(t)
+	if !ok || !set || q.PrevLogEntry > 0 || len(q.Entries) > 0 {
+		return nil
+	}
+	return f.(func(raft.RPC))
+}
+
+func serveBeside(f func(raft.RPC), command any) (any, error) {
 	answer := make(chan raft.RPCResponse, 1)
-	f, _ := fast.Load(t)
-	f.(func(raft.RPC))(raft.RPC{Command: command, RespChan: answer})
+	f(raft.RPC{Command: command, RespChan: answer})
 	a := <-answer
 	return a.Response, a.Error
 }
