@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,12 +27,13 @@ type story struct {
 }
 
 // tell sets the stage: some nodes, one partition and one team.
-func tell(t *testing.T, nodes int, plot func(s *story)) {
+func tell(t *testing.T, nodes int, plot func(t *testing.T, s *story)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFaultWorld(t, nodes, 1, 1, DefaultReassignAfter, rand.New(rand.NewPCG(1, 1)))
 		defer w.close()
 		w.size.most = nodes
-		plot(&story{faultWorld: w, group: func(i int) *group.Group {
+		time.Sleep(20 * time.Second) // until nothing is moved to be in balance
+		plot(t, &story{faultWorld: w, group: func(i int) *group.Group {
 			if n := w.nodeAt(i); n != nil {
 				return n.localGroup(groupOf(0))
 			}
@@ -98,7 +100,7 @@ type told struct {
 }
 
 // ask submits beside the story.
-func (s *story) ask(i int, answer, key string) <-chan told {
+func (s *story) ask(i int, answer, key string) chan told {
 	out := make(chan told, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
@@ -144,7 +146,7 @@ func (s *story) alike() {
 // arrives; by then it has a successor, which has acknowledged another write. The
 // acknowledgements of the entry come in after the read: they say nothing of now.
 func TestReadBehindEntryUnderWay(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		lead, others := s.leader()
 		next, voter := others[0], others[1]
 		old := s.nodes[lead].name
@@ -155,12 +157,12 @@ func TestReadBehindEntryUnderWay(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		g := s.group(next)
 		if !g.Nominate(g.Term(), s.group(lead).Replica()) {
-			t.Fatal("the successor does not stand")
+			t.Fatal("this shows nothing: the successor does not stand")
 		}
 		time.Sleep(100 * time.Millisecond)
 		s.say(voter, "wrong two", "second")
 		if !s.group(lead).Leads() || !g.Leads() {
-			t.Fatalf("two leaders were wanted: the old one leads %t, its successor %t", s.group(lead).Leads(), g.Leads())
+			t.Fatalf("this shows nothing: two leaders were wanted, and the old one leads %t, its successor %t", s.group(lead).Leads(), g.Leads())
 		}
 		type seen struct {
 			faulttest.State
@@ -191,7 +193,7 @@ func TestReadBehindEntryUnderWay(t *testing.T) {
 // TestIsolatedLeaderTellsNothing: what a leader has in hand when it is cut off is not
 // told to be done while its successor does not have it.
 func TestIsolatedLeaderTellsNothing(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		lead, others := s.leader()
 		for _, i := range others {
 			s.net.hold(s.nodes[i].name, s.nodes[lead].name, true)
@@ -201,7 +203,7 @@ func TestIsolatedLeaderTellsNothing(t *testing.T) {
 		g := s.group(others[0])
 		time.Sleep(10 * time.Millisecond)
 		if !g.Nominate(g.Term(), s.group(lead).Replica()) {
-			t.Fatal("the successor does not stand")
+			t.Fatal("this shows nothing: the successor does not stand")
 		}
 		time.Sleep(100 * time.Millisecond)
 		s.say(others[1], "wrong two", "second")
@@ -210,6 +212,7 @@ func TestIsolatedLeaderTellsNothing(t *testing.T) {
 			if got.err == nil {
 				t.Errorf("a leader that is cut off acknowledged %+v", got.result)
 			}
+			first <- got
 		default:
 		}
 		time.Sleep(3 * time.Second)
@@ -230,7 +233,7 @@ func TestIsolatedLeaderTellsNothing(t *testing.T) {
 // TestPowerCutOfAll: what was acknowledged is there after all machines lost their power
 // at once.
 func TestPowerCutOfAll(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		rng := rand.New(rand.NewPCG(2, 2))
 		for round := range 3 {
 			for n := range 4 {
@@ -253,7 +256,7 @@ func TestPowerCutOfAll(t *testing.T) {
 // TestKeyOutlives: a key is known after its record has gone through a snapshot, and on a
 // node that got it by a reassignment.
 func TestKeyOutlives(t *testing.T) {
-	tell(t, 4, func(s *story) {
+	tell(t, 4, func(t *testing.T, s *story) {
 		first := s.say(0, "wrong one", "k")
 		again := func(what string) {
 			t.Helper()
@@ -300,7 +303,7 @@ func TestKeyOutlives(t *testing.T) {
 // TestSkewedLeaders: event times of a team do not run back when the leadership goes to a
 // node with a slower clock.
 func TestSkewedLeaders(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		for n := range 6 {
 			lead, others := s.leader()
 			s.nodes[lead].skew.Store(int64(200 * time.Millisecond))
@@ -321,7 +324,7 @@ func TestSkewedLeaders(t *testing.T) {
 // TestLostAnswer: the answer to a forwarded command is lost; the node that forwarded it
 // asks again, and the command is recorded once, under its key.
 func TestLostAnswer(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		lead, others := s.leader()
 		from := others[0]
 		s.net.hold(s.nodes[lead].name, s.nodes[from].name, true)
@@ -340,7 +343,7 @@ func TestLostAnswer(t *testing.T) {
 // TestNewcomerCatchesUpFirst: a replica that cannot be reached gets no vote, however long
 // the reassignment waits for it.
 func TestNewcomerCatchesUpFirst(t *testing.T) {
-	tell(t, 4, func(s *story) {
+	tell(t, 4, func(t *testing.T, s *story) {
 		s.say(0, "wrong one", "k")
 		spare := -1
 		for i := range s.nodes {
@@ -351,26 +354,28 @@ func TestNewcomerCatchesUpFirst(t *testing.T) {
 		lead, others := s.leader()
 		dead := others[0]
 		s.die(s.rng, []int{dead}, false)
-		s.net.hold(s.nodes[lead].name, s.nodes[spare].name, true)
-		for range 240 {
-			time.Sleep(250 * time.Millisecond)
+		newcomer := s.nodeAt(spare).ID()
+		s.until("the table wishes a replica on the spare node", func() bool {
+			return wished(s.nodeAt(lead).control.state(), newcomer)
+		})
+		for i := range s.nodes {
+			s.net.hold(s.nodes[i].name, s.nodes[spare].name, i != spare)
+		}
+		for range 200 {
+			time.Sleep(100 * time.Millisecond)
 			for i := range s.nodes {
-				g := s.group(i)
-				if g == nil || !g.Leads() {
-					continue
-				}
-				conf, err := g.Configuration()
-				if err != nil {
-					continue
-				}
-				for _, m := range conf.Servers {
-					if at := s.nodeAt(spare); i == lead && m.Voter && m.Replica.Node == at.ID() && s.empty(spare) {
-						t.Fatalf("%s votes, and has nothing yet", m.Replica)
-					}
+				if g := s.group(i); g != nil && g.Leads() && votes(g, newcomer) && s.empty(spare) {
+					t.Fatalf("node %d gave a vote to a replica that has nothing yet", i)
 				}
 			}
 		}
 	})
+}
+
+// votes reports whether a node's replica is a voter by a leader's configuration.
+func votes(g *group.Group, id fsm.NodeID) bool {
+	conf, err := g.Configuration()
+	return err == nil && slices.ContainsFunc(conf.Servers, func(m group.Server) bool { return m.Voter && m.Replica.Node == id })
 }
 
 // empty reports whether a node's replica of the partition has applied nothing.
@@ -382,7 +387,7 @@ func (s *story) empty(i int) bool {
 // TestLaggingCatalogue: a leader whose copy of the catalogue is behind the version that
 // its partition has installed judges nothing by the old one.
 func TestLaggingCatalogue(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		control := s.controllerLeader()
 		lead, late := (control+1)%3, (control+2)%3
 		s.move(lead)
@@ -394,7 +399,7 @@ func TestLaggingCatalogue(t *testing.T) {
 			t.Fatal(err)
 		}
 		if st := s.nodeAt(late).control.state(); func() bool { h, _ := st.Hunt(faulttest.HuntID); return h.Version >= version }() {
-			t.Fatal("the catalogue is not behind: the test shows nothing")
+			t.Fatal("this shows nothing: the catalogue is not behind")
 		}
 		s.move(late)
 		var both sync.WaitGroup
@@ -413,7 +418,7 @@ func TestLaggingCatalogue(t *testing.T) {
 // TestWipedReplica: a node that lost what it had of the partitions, but not who it is, runs
 // no empty replica under a name that has voted.
 func TestWipedReplica(t *testing.T) {
-	tell(t, 3, func(s *story) {
+	tell(t, 3, func(t *testing.T, s *story) {
 		s.say(0, "wrong one", "k")
 		_, others := s.leader()
 		i := others[0]

@@ -158,6 +158,7 @@ func (l *memListener) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 }
+
 func (l *memListener) ended() bool {
 	select {
 	case <-l.done:

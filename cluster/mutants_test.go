@@ -46,7 +46,7 @@ var (
 	hunted = map[string]string{
 		"no-fsync": "power", "dedup-off": "leaders", "stale-as-strong": "partition", "early-ack": "partition,crash",
 		"answers-deposed": "partition,delay", "apply-order": "leaders", "snapshot-forgets": "leaders,crash",
-		"verify-leader": "delay,partition", "read-under-way": "delay,partition", "time-back": "clock,leaders",
+		"verify-leader": "leaders,partition", "read-under-way": "leaders,partition", "time-back": "clock,leaders",
 		"any-version": "delay,leaders", "new-key": "delay,partition",
 	}
 )
