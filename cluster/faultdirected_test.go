@@ -31,7 +31,6 @@ func tell(t *testing.T, nodes int, plot func(t *testing.T, s *story)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newFaultWorld(t, nodes, 1, 1, DefaultReassignAfter, rand.New(rand.NewPCG(1, 1)))
 		defer w.close()
-		w.size.most = nodes
 		time.Sleep(20 * time.Second) // until nothing is moved to be in balance
 		plot(t, &story{faultWorld: w, group: func(i int) *group.Group {
 			if n := w.nodeAt(i); n != nil {

@@ -94,17 +94,17 @@ func (w *faultWorld) strike(rng *rand.Rand, power bool) string {
 
 // revive starts a node that does not run, if it is still a member.
 func (w *faultWorld) revive(i int) {
-	if w.alive(i) == nil && !w.nodes[i].left.Load() {
+	if sn := w.nodes[i]; w.alive(i) == nil && sn.used.Load() && !sn.left.Load() {
 		w.start(i)
 	}
 }
 
-// names of all machines, in a random order.
+// names of all machines that were ever used, in a random order.
 func (w *faultWorld) names(rng *rand.Rand) (names []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, sn := range w.nodes {
-		names = append(names, sn.name)
+		if sn.used.Load() {
+			names = append(names, sn.name)
+		}
 	}
 	rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	return names
@@ -209,13 +209,10 @@ func (w *faultWorld) skewed(rng *rand.Rand) string {
 
 // join starts another node.
 func (w *faultWorld) join(rng *rand.Rand) string {
-	w.mu.Lock()
-	i := len(w.nodes)
-	w.mu.Unlock()
-	if i >= w.size.most || w.alive(0) == nil {
+	i := slices.IndexFunc(w.nodes, func(sn *simNode) bool { return !sn.used.Load() })
+	if i < 0 || w.alive(0) == nil {
 		return ""
 	}
-	w.add(i)
 	if !w.start(i) {
 		return fmt.Sprintf("node %d did not find the cluster", i)
 	}

@@ -97,7 +97,8 @@ func runFaults(t *testing.T, s faultSize) (res faultResult) {
 		rng := rand.New(rand.NewPCG(s.seed, 2))
 		w := newFaultWorld(t, s.nodes, s.partitions, s.play.Teams(), s.reassign, rng)
 		defer w.close()
-		w.size.most, w.look = s.most, s.look
+		w.look = s.look
+		w.reserve(s.most)
 		if s.quiet {
 			w.stretch = 20
 		}
@@ -208,8 +209,10 @@ func (w *faultWorld) heal() {
 			return
 		}
 	}
-	if v := w.view(); v != nil {
-		w.t.Logf("at the end: %+v", *v)
+	if len(w.running()) > 0 {
+		if v := w.view(); v != nil {
+			w.t.Logf("at the end: %+v", *v)
+		}
 	}
 	w.t.Errorf("liveness: %v after the last fault the cluster is not whole", healTime)
 }
