@@ -8,7 +8,7 @@ ARGS ?=
 TOOL = $(GO) tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint deps bench scale bench-mission sim fuzz clean
+.PHONY: help build run demo test race lint deps bench scale bench-mission sim seeds fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-mission: build ## Cairn against every event on every node, and in trouble,
 
 sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
+
+seeds: ## faults in virtual time, a table at the end (TIME=10m NEMESIS=power,clock QUIET=1)
+	TIME=$(or $(TIME),10m) $(GO) test ./cluster -count 1 -run TestFaultSeeds -v -timeout 0
 
 fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)

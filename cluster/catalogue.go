@@ -26,7 +26,7 @@ func (n *Node) CreateHunt(ctx context.Context, document []byte) (*HuntInfo, bool
 	if err != nil {
 		return nil, false, err
 	}
-	res, err := n.control.propose(ctx, &controller.CreateHunt{Now: now(), Hunt: doc.ID, Hash: hash, State: doc.State})
+	res, err := n.control.propose(ctx, &controller.CreateHunt{Now: n.now(), Hunt: doc.ID, Hash: hash, State: doc.State})
 	if err != nil {
 		return nil, false, err
 	}
@@ -43,7 +43,8 @@ func checkRules(doc *hunt.Document) error {
 	return err
 }
 
-func now() fsm.Time { return fsm.TimeOf(time.Now()) }
+// now is the time by this node's wall clock.
+func (n *Node) now() fsm.Time { return fsm.TimeOf(n.conf.Now()) }
 
 // Hunt returns a hunt of the catalogue.
 func (n *Node) Hunt(ctx context.Context, id fsm.HuntID) (*HuntInfo, error) {
@@ -96,7 +97,7 @@ func (n *Node) PutHunt(ctx context.Context, id fsm.HuntID, ifVersion uint64, doc
 	if err != nil {
 		return nil, err
 	}
-	res, err := n.control.propose(ctx, &controller.PutHunt{Now: now(), Hunt: id, IfVersion: ifVersion, Hash: hash})
+	res, err := n.control.propose(ctx, &controller.PutHunt{Now: n.now(), Hunt: id, IfVersion: ifVersion, Hash: hash})
 	if err != nil {
 		// A first try whose answer was lost may have done it.
 		if h, ok := n.control.state().Hunt(id); !ok || fsm.KindOf(err) != fsm.PreconditionFailed ||
@@ -120,7 +121,7 @@ func (n *Node) SetHuntState(ctx context.Context, id fsm.HuntID, state, reason st
 	if _, err := n.hunt(ctx, id, 0); err != nil {
 		return nil, err
 	}
-	res, err := n.control.propose(ctx, &controller.SetHuntState{Now: now(), Hunt: id, State: state, Reason: reason})
+	res, err := n.control.propose(ctx, &controller.SetHuntState{Now: n.now(), Hunt: id, State: state, Reason: reason})
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (n *Node) DeleteHunt(ctx context.Context, id fsm.HuntID) error {
 		return err
 	}
 	// The incarnation makes a retry safe: it never deletes the id's next life.
-	res, err := n.control.propose(ctx, &controller.DeleteHunt{Now: now(), Hunt: id, Incarnation: c.entry.Incarnation})
+	res, err := n.control.propose(ctx, &controller.DeleteHunt{Now: n.now(), Hunt: id, Incarnation: c.entry.Incarnation})
 	if err != nil {
 		return err
 	}

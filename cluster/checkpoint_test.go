@@ -131,7 +131,7 @@ func (s *sim) atRest(told []string) {
 func TestTamperedReplicaIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var diverged atomic.Int64
-		s := newSimTuned(t, 3, simPartitions, func(_ int, c *Config) { c.Events.Diverged = func() { diverged.Add(1) } })
+		s := newSimTuned(t, 3, simPartitions, func(_ *simNode, c *Config) { c.Events.Diverged = func() { diverged.Add(1) } })
 		defer s.close()
 		h := s.create(4)
 		s.played(h, 4)
@@ -207,9 +207,9 @@ func TestNobodyKnowsWhoIsRight(t *testing.T) {
 // level rises by itself.
 func TestLevelRises(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		old := map[int]bool{0: true, 2: true}
-		s := newSimTuned(t, 3, 1, func(i int, c *Config) {
-			if old[i] {
+		old := map[string]bool{"n0": true, "n2": true}
+		s := newSimTuned(t, 3, 1, func(sn *simNode, c *Config) {
+			if old[sn.name] {
 				c.Level = controller.LevelFirst
 			}
 		})
@@ -236,7 +236,7 @@ func TestLevelRises(t *testing.T) {
 		}
 		refused("n0 and n2")
 		for _, i := range []int{2, 0} {
-			old[i] = false
+			old[s.nodes[i].name] = false
 			s.crash(i)
 			s.start(i)
 			s.settle()

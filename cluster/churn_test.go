@@ -39,7 +39,8 @@ func TestChurn(t *testing.T) {
 	}
 	t.Logf("CAIRN_SEED=%d", seed)
 	synctest.Test(t, func(t *testing.T) {
-		c := &churn{sim: newSimOf(t, size.nodes, size.partitions), size: size, rng: rand.New(rand.NewPCG(seed, 0))}
+		c := newChurn(newSimOf(t, size.nodes, size.partitions), rand.New(rand.NewPCG(seed, 0)))
+		c.size = size
 		defer c.close()
 		c.run()
 	})
@@ -50,6 +51,7 @@ type churn struct {
 	size churnSize
 	rng  *rand.Rand
 	hunt HuntRef
+	look time.Duration // between two looks of observe
 
 	mu      sync.Mutex // of nodes' fields, which players and observers read
 	acked   map[fsm.TeamID][]string
@@ -60,10 +62,15 @@ type churn struct {
 	did     map[string]int
 }
 
+func newChurn(s *sim, rng *rand.Rand) *churn {
+	return &churn{
+		sim: s, rng: rng, look: 200 * time.Millisecond, did: map[string]int{},
+		acked: map[fsm.TeamID][]string{}, doubt: map[fsm.TeamID]map[string]bool{},
+		leaders: map[string]fsm.NodeID{}, epochs: map[*Node][]uint64{}, tables: map[*Node]uint64{},
+	}
+}
+
 func (c *churn) run() {
-	c.acked, c.doubt = map[fsm.TeamID][]string{}, map[fsm.TeamID]map[string]bool{}
-	c.leaders, c.epochs, c.tables = map[string]fsm.NodeID{}, map[*Node][]uint64{}, map[*Node]uint64{}
-	c.did = map[string]int{}
 	c.hunt = c.create(c.size.teams)
 	ctx, cancel := context.WithCancel(c.t.Context())
 	var all sync.WaitGroup

@@ -18,7 +18,7 @@ func (c *churn) observe(ctx context.Context) {
 			}
 		}
 		c.inspectVoters()
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(c.look)
 	}
 }
 
@@ -135,29 +135,35 @@ func (c *churn) heal() {
 	}()
 	c.until("everything is whole", func() bool {
 		c.farewell()
-		v := c.view()
-		if v == nil {
+		return c.isWhole()
+	})
+}
+
+// isWhole reports whether every member lives and every partition is as it should be.
+// A drain whose end was lost it ends.
+func (c *churn) isWhole() bool {
+	v := c.view()
+	if v == nil {
+		return false
+	}
+	members := 0
+	for _, m := range v.Nodes {
+		if m.State == controller.Left {
+			continue
+		}
+		if m.Duty == controller.Draining {
+			_ = c.live(0).Drain(c.t.Context(), m.ID, false)
+		}
+		if members++; m.Status != "alive" {
 			return false
 		}
-		members := 0
-		for _, m := range v.Nodes {
-			if m.State == controller.Left {
-				continue
-			}
-			if m.Duty == controller.Draining { // a drain whose end was lost
-				_ = c.live(0).Drain(c.t.Context(), m.ID, false)
-			}
-			if members++; m.Status != "alive" {
-				return false
-			}
+	}
+	for _, p := range v.Partitions {
+		if p.State != "ok" || len(p.Members) != min(3, members) {
+			return false
 		}
-		for _, p := range v.Partitions {
-			if p.State != "ok" || len(p.Members) != min(3, members) {
-				return false
-			}
-		}
-		return members == len(c.running())
-	})
+	}
+	return members == len(c.running())
 }
 
 // audit reads every team's history: what was acknowledged, once each, and beside

@@ -53,6 +53,9 @@ type Config struct {
 
 	// Timing of elections; zero means group.DefaultTiming.
 	Timing group.Timing
+	// Now is the wall clock, for times that are stored, shown or compared between
+	// nodes; nil is time.Now. What is measured here goes by time.Now.
+	Now func() time.Time
 	// Logger must not block.
 	Logger *slog.Logger
 	// Fatal ends the process: what it is given cannot be survived.
@@ -79,6 +82,9 @@ const (
 func (c Config) WithDefaults() Config {
 	if c.Timing == (group.Timing{}) {
 		c.Timing = group.DefaultTiming
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Dial == nil {
 		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {

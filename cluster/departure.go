@@ -26,7 +26,7 @@ func (n *Node) farewells(st *controller.State) {
 		if m.ID == n.id.Node {
 			continue // it is wished as a non-voter and hands over; the next leader says goodbye
 		}
-		if _, res, err := n.control.lead(&controller.RemoveMember{Now: now(), Node: m.ID}); err != nil || res.Err != nil {
+		if _, res, err := n.control.lead(&controller.RemoveMember{Now: n.now(), Node: m.ID}); err != nil || res.Err != nil {
 			n.log.Warn("marking a node as left failed; trying again", "member", m.Name, "err", err, "refused", res.Err)
 			continue
 		}

@@ -55,7 +55,7 @@ func (n *Node) Drain(ctx context.Context, id fsm.NodeID, on bool) error {
 	if on {
 		duty = controller.Draining
 	}
-	_, err := n.control.propose(ctx, &controller.SetDuty{Now: now(), Node: id, Duty: duty})
+	_, err := n.control.propose(ctx, &controller.SetDuty{Now: n.now(), Node: id, Duty: duty})
 	return err
 }
 
@@ -118,7 +118,7 @@ func (n *Node) tryDismiss(ctx context.Context, id fsm.NodeID, may func(NodeView)
 	if err := v.mayGo(id); err != nil {
 		return true, err
 	}
-	_, err = n.control.propose(ctx, &controller.SetDuty{Now: now(), Node: id, Duty: controller.Leaving})
+	_, err = n.control.propose(ctx, &controller.SetDuty{Now: n.now(), Node: id, Duty: controller.Leaving})
 	return false, err
 }
 

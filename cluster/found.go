@@ -120,7 +120,7 @@ const joinTTL = 24 * time.Hour
 
 func (n *Node) newTokens() (*foundingTokens, error) {
 	t := &foundingTokens{}
-	now := time.Now()
+	now := n.conf.Now()
 	admin, secret := newToken("admin", "", now, 0, 0)
 	join, joinSecret, err := n.newJoinToken(now, joinTTL, 0)
 	if err != nil {
@@ -136,7 +136,7 @@ func (n *Node) commitFound(ctx context.Context, t *foundingTokens) error {
 	}
 	if n.control.state().Founded() { // a crash came between the commit and the telling
 		for _, token := range t.stored {
-			if _, err := n.control.propose(ctx, &controller.CreateToken{Now: fsm.TimeOf(time.Now()), Token: token}); err != nil {
+			if _, err := n.control.propose(ctx, &controller.CreateToken{Now: n.now(), Token: token}); err != nil {
 				return err
 			}
 		}
@@ -147,7 +147,7 @@ func (n *Node) commitFound(ctx context.Context, t *foundingTokens) error {
 		return err
 	}
 	_, err = n.control.propose(ctx, &controller.Found{
-		Cluster: n.id.Cluster, Now: fsm.TimeOf(time.Now()), Member: n.self(),
+		Cluster: n.id.Cluster, Now: n.now(), Member: n.self(),
 		Partitions: orDefault(n.conf.Partitions, DefaultPartitions),
 		Settings: controller.Settings{
 			NodeTimeout:   orDefault(n.conf.NodeTimeout, DefaultNodeTimeout).Microseconds(),

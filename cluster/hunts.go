@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"cairn/cluster/hunt"
 	"cairn/fsm"
@@ -183,8 +184,12 @@ func (r *replica) install(ctx context.Context, c *compiled) error {
 	if r.installed(c.entry.ID, c.entry.Incarnation) >= c.entry.Version {
 		return nil
 	}
-	r.installing.Lock()
-	defer r.installing.Unlock()
+	select {
+	case r.installing <- struct{}{}:
+		defer func() { <-r.installing }()
+	case <-ctx.Done(): // while whoever installs it waits for a quorum
+		return &fsm.Error{Kind: fsm.Unavailable, Msg: "the hunt's present version is not in this partition yet; nothing was done", After: time.Second}
+	}
 	if r.installed(c.entry.ID, c.entry.Incarnation) >= c.entry.Version {
 		return nil
 	}

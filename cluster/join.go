@@ -56,7 +56,7 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	n.id = id
 	for attempt := 0; ; attempt++ {
 		addr := n.conf.Join[attempt%len(n.conf.Join)]
-		req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self(), Clock: now()})
+		req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self(), Clock: n.now()})
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func (n *Node) handleJoin(ctx context.Context, remote string, raw []byte) ([]byt
 		n.log.Warn("a join was refused", "remote", remote, "err", err)
 		return nil, err
 	}
-	res, err := n.control.propose(ctx, &controller.AddMember{Now: fsm.TimeOf(time.Now()), Member: req.Member, Token: token.ID})
+	res, err := n.control.propose(ctx, &controller.AddMember{Now: n.now(), Member: req.Member, Token: token.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -150,9 +150,9 @@ const (
 // welcome refuses a joiner that could not take part: its clock is wrong, or
 // nobody can reach it where it says that it is.
 func (n *Node) welcome(ctx context.Context, req *joinRequest) error {
-	if off := time.Since(req.Clock.Std()); off.Abs() > maxJoinSkew {
+	if off := n.conf.Now().Sub(req.Clock.Std()); off.Abs() > maxJoinSkew {
 		return fsm.Errorf(fsm.Invalid, "the clock of the node that joins says %s and ours %s: set one of them (NTP), they may be %v apart at most to join, and %v in operation",
-			req.Clock, now(), maxJoinSkew, maxClockSkew)
+			req.Clock, n.now(), maxJoinSkew, maxClockSkew)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callBack)
 	defer cancel()
@@ -254,7 +254,7 @@ func (n *Node) askRenew(ctx context.Context, others []fsm.NodeID) (uint64, error
 
 // serveRenew gives the calling node's controller replica a new incarnation.
 func (n *Node) serveRenew(ctx context.Context, from fsm.NodeID) ([]byte, error) {
-	res, err := n.control.propose(ctx, &controller.RenewMember{Node: from, Now: fsm.TimeOf(time.Now())})
+	res, err := n.control.propose(ctx, &controller.RenewMember{Node: from, Now: n.now()})
 	if err != nil {
 		return nil, err
 	}

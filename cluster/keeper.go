@@ -58,7 +58,7 @@ func (n *Node) announce() bool {
 			n.keepMembers(st) // the others' appends may know addresses that the book has lost
 		}
 		ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
-		_, _, err := n.control.commit(ctx, &controller.AddMember{Now: now(), Member: n.self()})
+		_, _, err := n.control.commit(ctx, &controller.AddMember{Now: n.now(), Member: n.self()})
 		cancel()
 		switch fsm.KindOf(err) {
 		case fsm.Conflict, fsm.NotFound, fsm.Invalid:

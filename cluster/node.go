@@ -171,7 +171,7 @@ func (n *Node) openControl(ctx context.Context) error {
 	c.group, err = group.Open(group.Config{
 		ID: controllerGroup, Name: "controller", Replica: n.id.replica(), Machine: c.machine,
 		Logs: st, Stable: st, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
-		Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal, Succeeded: n.succeeded,
+		Timing: n.conf.Timing, Now: n.conf.Now, Logger: n.log, Fatal: n.conf.Fatal, Succeeded: n.succeeded,
 		OnLeader:     func(leads bool) { n.leaderChanged("controller", leads); n.pokeMoved() },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook("controller", d) },
 	})

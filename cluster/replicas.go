@@ -72,7 +72,7 @@ type replica struct {
 	queue   *group.Queue
 	machine *partitionMachine
 
-	installing sync.Mutex // one install of a hunt at a time, see install
+	installing chan struct{} // cap 1: one install of a hunt at a time, see install
 }
 
 func (r *replica) close() {
@@ -279,12 +279,14 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	if err != nil {
 		return err
 	}
-	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New(), hashes: newHasher(rs.hash)}}
+	r := &replica{
+		node: n, id: p, machine: &partitionMachine{m: partition.New(), hashes: newHasher(rs.hash)}, installing: make(chan struct{}, 1),
+	}
 	gname := snapshotName(p)
 	r.group, err = group.Open(group.Config{
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
 		Logs: log, Stable: log, Snapshots: snaps, Link: n.link, Unsent: link.ErrUnsent,
-		Sends: rs.sends, Timing: n.conf.Timing, Logger: n.log, Fatal: n.conf.Fatal,
+		Sends: rs.sends, Timing: n.conf.Timing, Now: n.conf.Now, Logger: n.log, Fatal: n.conf.Fatal,
 		OnLeader:     func(leads bool) { n.leaderChanged(gname, leads) },
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
 	})

@@ -123,15 +123,16 @@ func (rp *reports) send() {
 // carries the leader's clock: half the round trip later, it is compared with
 // this node's.
 func (rp *reports) tell(raw []byte) {
+	n := rp.node
 	ctx, cancel := context.WithTimeout(rp.node.ctx, reportEvery)
 	defer cancel()
-	asked := time.Now()
+	asked, clock := time.Now(), n.conf.Now()
 	take := func(body []byte) error {
 		var got reply
 		if err := json.Unmarshal(body, &got); err != nil {
 			return err
 		}
-		rp.take(got, asked, time.Now())
+		rp.take(got, clock, asked, time.Now())
 		return nil
 	}
 	rp.node.router.toController(ctx, call{
@@ -147,14 +148,15 @@ func (rp *reports) tell(raw []byte) {
 	})
 }
 
-// take keeps a reply, and with it how far this node's clock is ahead: what the
+// take keeps a reply to what was asked when the clock said so, and with it how far this node's clock is ahead: what the
 // sample with the shortest round trip of the last minute says (as NTP's clock
 // filter, RFC 5905 section 10).
-func (rp *reports) take(got reply, asked, back time.Time) {
+func (rp *reports) take(got reply, clock, asked, back time.Time) {
 	rp.mu.Lock()
 	defer rp.mu.Unlock()
 	rp.reply = got
-	rp.clock.add(got.Node, clockSample{at: back, trip: back.Sub(asked), offset: asked.Add(back.Sub(asked) / 2).Sub(got.Clock.Std())})
+	trip := back.Sub(asked)
+	rp.clock.add(got.Node, clockSample{at: back, trip: trip, offset: clock.Add(trip / 2).Sub(got.Clock.Std())})
 	rp.offset = rp.clock.offset()
 }
 
@@ -175,7 +177,7 @@ func (rp *reports) clockOffset() time.Duration {
 
 func (rp *reports) own() report {
 	n := rp.node
-	out := report{Node: n.id.Node, Clock: fsm.TimeOf(time.Now()), Offset: rp.clockOffset(), CPU: rp.cpu.read(), Damaged: n.replicas.damage()}
+	out := report{Node: n.id.Node, Clock: n.now(), Offset: rp.clockOffset(), CPU: rp.cpu.read(), Damaged: n.replicas.damage()}
 	commits, committing := n.conf.Dir.Commits()
 	if d := commits - rp.commits; d > 0 {
 		out.Sync = (committing - rp.committing) / time.Duration(d)

@@ -24,7 +24,8 @@ type sim struct {
 	told  Founded
 
 	partitions int
-	tune       func(i int, c *Config) // nil: as it is
+	stored     func(*simNode) store.Options // nil: on the operating system's files
+	tune       func(*simNode, *Config)      // changes a node's configuration; or nil
 }
 
 // simNode is one node and what survives its crash.
@@ -36,6 +37,8 @@ type simNode struct {
 	id   fsm.NodeID  // once it was started
 	left atomic.Bool // Config.Left was called
 	anew atomic.Bool // Config.Again was
+
+	*machine // of a faultWorld
 }
 
 const simPartitions = 4
@@ -54,7 +57,7 @@ func newSimOf(t *testing.T, n, partitions int) *sim {
 
 // newSimTuned is newSimOf with nodes whose configuration tune may change, whenever
 // they start.
-func newSimTuned(t *testing.T, n, partitions int, tune func(i int, c *Config)) *sim {
+func newSimTuned(t *testing.T, n, partitions int, tune func(*simNode, *Config)) *sim {
 	t.Helper()
 	s := &sim{t: t, partitions: partitions, net: newMemNet(), tune: tune}
 	for i := range n {
@@ -102,7 +105,7 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 		conf.Join, conf.JoinToken = []string{s.nodes[0].name}, s.told.JoinToken
 	}
 	if s.tune != nil {
-		s.tune(i, &conf)
+		s.tune(sn, &conf)
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
@@ -114,6 +117,9 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 }
 
 func (s *sim) openDir(sn *simNode) (*store.Dir, error) {
+	if s.stored != nil {
+		return store.Open(sn.data, s.stored(sn))
+	}
 	return store.Open(sn.data, store.Options{
 		OnFatal: func(err error) { s.t.Errorf("%s: disk: %v", sn.name, err) },
 		NoSync:  true, // here no power is cut

@@ -73,7 +73,7 @@ func (n *Node) CreateToken(ctx context.Context, role string, hunt fsm.HuntID, tt
 		if hunt != "" {
 			return t, "", fsm.Errorf(fsm.Invalid, "a join token is not for a hunt")
 		}
-		t, text, err = n.newJoinToken(time.Now(), orDefault(ttl, joinTTL), uses)
+		t, text, err = n.newJoinToken(n.conf.Now(), orDefault(ttl, joinTTL), uses)
 	case rolePrefix[role] == "":
 		return t, "", fsm.Errorf(fsm.Invalid, "role %q is not one of admin, organizer, join", role)
 	case hunt != "" && role != "organizer":
@@ -81,7 +81,7 @@ func (n *Node) CreateToken(ctx context.Context, role string, hunt fsm.HuntID, tt
 	case uses != 0:
 		return t, "", fsm.Errorf(fsm.Invalid, "only a join token counts its uses")
 	default:
-		t, text = newToken(role, hunt, time.Now(), ttl, 0)
+		t, text = newToken(role, hunt, n.conf.Now(), ttl, 0)
 	}
 	if err != nil {
 		return t, "", err
@@ -91,7 +91,7 @@ func (n *Node) CreateToken(ctx context.Context, role string, hunt fsm.HuntID, tt
 			return t, "", err
 		}
 	}
-	if _, err := n.control.propose(ctx, &controller.CreateToken{Now: now(), Token: t}); err != nil {
+	if _, err := n.control.propose(ctx, &controller.CreateToken{Now: n.now(), Token: t}); err != nil {
 		// A first try whose answer was lost may have stored it.
 		if have, ok := n.control.state().Token(t.ID); !ok || have.Hash != t.Hash {
 			return t, "", err
@@ -112,7 +112,7 @@ func (n *Node) RevokeToken(ctx context.Context, id string) error {
 	}
 	_, had := n.control.state().Token(id)
 	// NotFound of a token that was there is a retry whose first answer was lost.
-	if _, err := n.control.propose(ctx, &controller.RevokeToken{Now: now(), ID: id}); err != nil && !(had && fsm.KindOf(err) == fsm.NotFound) {
+	if _, err := n.control.propose(ctx, &controller.RevokeToken{Now: n.now(), ID: id}); err != nil && !(had && fsm.KindOf(err) == fsm.NotFound) {
 		return err
 	}
 	committed := time.Now()
@@ -195,7 +195,7 @@ func (n *Node) Authenticate(ctx context.Context, presented string) (*Principal, 
 	if err != nil {
 		return nil, err
 	}
-	if t.Expires != 0 && t.Expires <= now() {
+	if t.Expires != 0 && t.Expires <= n.now() {
 		return nil, fsm.Errorf(fsm.Unauthenticated, "the token expired at %s", t.Expires)
 	}
 	p := &Principal{Role: t.Role, Expires: t.Expires}

@@ -102,13 +102,13 @@ func (w *watcher) heard(r *report, now time.Time) reply {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.detector == nil {
-		return reply{Node: w.node.id.Node, Clock: fsm.TimeOf(now)}
+		return reply{Node: w.node.id.Node, Clock: w.node.now()}
 	}
 	w.detector.Heard(r.Node, now)
 	w.samples[r.Node] = health.Sample{Sync: r.Sync, Stall: r.Stall}
 	w.fresh = append(w.fresh, r.Node)
 	w.offsets[r.Node] = r.Offset
-	return reply{Node: w.node.id.Node, Clock: fsm.TimeOf(now), Slow: w.slow[r.Node], ClockOff: w.clockOff(r.Node)}
+	return reply{Node: w.node.id.Node, Clock: w.node.now(), Slow: w.slow[r.Node], ClockOff: w.clockOff(r.Node)}
 }
 
 // clockOff reports whether a node's clock is off by more than may be, from the
@@ -157,10 +157,10 @@ func (w *watcher) state(id fsm.NodeID) (health.State, bool) {
 // record commits who is down and who is up again.
 func (w *watcher) record(v health.Verdict) {
 	if len(v.Down) > 0 {
-		w.commit("down", v.Down, &controller.NodeDown{Now: now(), Nodes: v.Down})
+		w.commit("down", v.Down, &controller.NodeDown{Now: w.node.now(), Nodes: v.Down})
 	}
 	if len(v.Up) > 0 {
-		w.commit("up", v.Up, &controller.NodeUp{Now: now(), Nodes: v.Up})
+		w.commit("up", v.Up, &controller.NodeUp{Now: w.node.now(), Nodes: v.Up})
 	}
 }
 

@@ -123,13 +123,13 @@ func (d *Dir) openController(replica string) (*ControllerStore, error) {
 // it. So what has the right name was complete once.
 func (d *Dir) createController(dir, replica string) error {
 	temp := dir + tempSuffix
-	if err := os.RemoveAll(temp); err != nil {
+	if err := d.disk.RemoveAll(temp); err != nil {
 		return err
 	}
-	if err := os.Mkdir(temp, 0o700); err != nil {
+	if err := d.disk.Mkdir(temp, 0o700); err != nil {
 		return err
 	}
-	if err := writeSealed(filepath.Join(temp, controllerReplica), []byte(replica)); err != nil {
+	if err := d.disk.writeSealed(filepath.Join(temp, controllerReplica), []byte(replica)); err != nil {
 		return err
 	}
 	c := &ControllerStore{dir: d}
@@ -137,10 +137,10 @@ func (d *Dir) createController(dir, replica string) error {
 		return err
 	}
 	err := c.bolt.StoreLog(witness(&state{replica: replica}))
-	if err := errors.Join(err, c.bolt.Close(), syncDir(temp)); err != nil {
+	if err := errors.Join(err, c.bolt.Close(), d.disk.SyncDir(temp)); err != nil {
 		return err
 	}
-	return renameSynced(temp, dir)
+	return d.disk.renameSynced(temp, dir)
 }
 
 // open opens raft-boltdb. Its free list is written: the check of the file needs
@@ -165,7 +165,7 @@ func (d *Dir) DropController() error {
 		d.controller = nil
 	}
 	// One rename, because half a log must not be found.
-	if err := removeDir(filepath.Join(d.path, controllerDir)); err != nil {
+	if err := d.disk.removeDir(filepath.Join(d.path, controllerDir)); err != nil {
 		return fmt.Errorf("drop the controller's log: %w", err)
 	}
 	return nil

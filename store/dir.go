@@ -53,6 +53,9 @@ type Options struct {
 	// NoSync leaves syncs of the partitions' log out. For tests that must see
 	// data lost.
 	NoSync bool
+	// FS is the file system; nil is the operating system's. For tests in which power
+	// is cut, see package crashfs.
+	FS FS
 }
 
 // Metrics are called after each commit to the partitions' log, one at a
@@ -64,6 +67,9 @@ type Metrics struct {
 }
 
 func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = OS{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -86,6 +92,7 @@ func (o Options) withDefaults() Options {
 type Dir struct {
 	path  string
 	opts  Options
+	disk  disk
 	lock  *os.File
 	watch *watchdog
 	dead  atomic.Bool   // OnFatal was called
@@ -113,17 +120,19 @@ func Open(path string, o Options) (*Dir, error) {
 			return nil, fmt.Errorf("%w: %s holds no node's data: %w", ErrForeign, path, err)
 		}
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	o = o.withDefaults()
+	on := disk{o.FS}
+	if err := on.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	lock, err := lockDir(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(path); err != nil {
+	if err := on.prepare(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the data directory %s: %w", path, err), lock.Close())
 	}
-	d := &Dir{path: path, opts: o.withDefaults(), lock: lock, snapshots: map[string]*Snapshots{}, ended: make(chan struct{})}
+	d := &Dir{path: path, opts: o, disk: on, lock: lock, snapshots: map[string]*Snapshots{}, ended: make(chan struct{})}
 	d.watch = startWatchdog(d.opts.HungAfter, d.fail)
 	return d, nil
 }
@@ -153,10 +162,10 @@ func lockDir(path string) (*os.File, error) {
 
 // prepare makes an empty directory a data directory, accepts one of a format it
 // knows, and removes what a crash has left half done.
-func prepare(path string) error {
+func (d disk) prepare(path string) error {
 	version, err := readSealed(filepath.Join(path, versionFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return furnishEmpty(path)
+		return d.furnishEmpty(path)
 	}
 	if errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("%w. It only says that the layout is version %d: if the rest of the directory is whole, restore "+
@@ -174,12 +183,12 @@ func prepare(path string) error {
 		}
 	}
 	for _, sub := range append([]string{"."}, subdirectories...) {
-		if err := removeTemporaries(filepath.Join(path, sub)); err != nil {
+		if err := d.removeTemporaries(filepath.Join(path, sub)); err != nil {
 			return err
 		}
 		// A process that was killed may have left a name that nobody had synced.
 		// Whoever has read the file may build on it, so it must last.
-		if err := syncDir(filepath.Join(path, sub)); err != nil {
+		if err := d.SyncDir(filepath.Join(path, sub)); err != nil {
 			return err
 		}
 	}
@@ -190,7 +199,7 @@ var subdirectories = []string{filesDir, snapshotsDir, quarantineDir}
 
 // furnishEmpty makes a data directory of an empty directory. VERSION comes last: a
 // directory that has it has everything else.
-func furnishEmpty(path string) error {
+func (d disk) furnishEmpty(path string) error {
 	if err := checkEmpty(path); err != nil {
 		return err
 	}
@@ -198,14 +207,14 @@ func furnishEmpty(path string) error {
 		return err
 	}
 	for _, sub := range subdirectories {
-		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
+		if err := d.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
 			return err
 		}
 	}
-	if err := writeSealed(filepath.Join(path, versionFile), []byte(strconv.Itoa(Format)+"\n")); err != nil {
+	if err := d.writeSealed(filepath.Join(path, versionFile), []byte(strconv.Itoa(Format)+"\n")); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(filepath.Clean(path)))
+	return d.SyncDir(filepath.Dir(filepath.Clean(path)))
 }
 
 func checkFormat(version string) error {
@@ -237,23 +246,6 @@ func checkEmpty(path string) error {
 			}
 		default:
 			return fmt.Errorf("%w: it has %q in it, and no %s; name an empty directory", ErrForeign, e.Name(), versionFile)
-		}
-	}
-	return nil
-}
-
-// removeTemporaries removes what a crash cut off: files that had not got their
-// name yet, and directories that had lost it already.
-func removeTemporaries(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), tempSuffix) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -59,13 +59,13 @@ func TestOpenRefuses(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(path, "files", "identity"), nil, 0o600))
 		}, ErrForeign, "files/"},
 		{"a later format", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format+1)))
+			must(t, disk{OS{}}.writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format+1)))
 		}, ErrForeign, "newer version"},
 		{"an earlier format", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format-1)))
+			must(t, disk{OS{}}.writeSealed(filepath.Join(path, versionFile), fmt.Appendln(nil, Format-1)))
 		}, ErrForeign, "before the first release"},
 		{"a version that is no number", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, versionFile), []byte("one\n")))
+			must(t, disk{OS{}}.writeSealed(filepath.Join(path, versionFile), []byte("one\n")))
 		}, ErrDamaged, "one"},
 		{"a version without its checksum", func(t *testing.T, path string) {
 			must(t, os.WriteFile(filepath.Join(path, versionFile), []byte("1\n"), 0o600))

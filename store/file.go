@@ -75,61 +75,6 @@ func readSealed(path string) ([]byte, error) {
 	return unseal(filepath.Base(path), sealed)
 }
 
-// writeSealed replaces a sealed file. After a crash the old content or the new
-// one is there: the new one is complete and synced under another name before
-// the rename, and the rename is synced before writeSealed returns.
-func writeSealed(path string, data []byte) error {
-	temp := path + tempSuffix
-	if err := writeSynced(temp, seal(filepath.Base(path), data)); err != nil {
-		return err
-	}
-	return renameSynced(temp, path)
-}
-
-// writeSynced makes a file of mode 0600 and syncs it.
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// renameSynced renames within one directory and makes that last.
-func renameSynced(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
-}
-
-// removeDir removes a directory with all that is in it, all at once: a crash
-// leaves at most a temporary, which the next Open removes.
-func removeDir(path string) error {
-	temp := path + tempSuffix
-	if err := os.RemoveAll(temp); err != nil {
-		return err
-	}
-	err := renameSynced(path, temp)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(err, os.RemoveAll(temp))
-}
-
-// syncDir makes the names in a directory last.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // checkName accepts the names of small files and of groups: they become names
 // in the file system.
 func checkName(name string) error {
@@ -172,7 +117,7 @@ func (d *Dir) WriteFile(name string, data []byte) error {
 	d.filesMu.Lock() // two writers of one name share its temporary file
 	defer d.filesMu.Unlock()
 	defer d.watch.end(d.watch.begin(opFileWrite))
-	if err := writeSealed(filepath.Join(d.path, filesDir, name), data); err != nil {
+	if err := d.disk.writeSealed(filepath.Join(d.path, filesDir, name), data); err != nil {
 		d.fail(fmt.Errorf("write %s: %w", name, err))
 	}
 	return nil

@@ -19,8 +19,9 @@ func (d *Dir) openJournal(path string, list []journal.Segment, visit func(*journ
 	return journal.Open(path, list, journal.Options{
 		Size:   d.opts.Segment,
 		NoSync: d.opts.NoSync,
+		FS:     d.disk,
 		Save: func(list []journal.Segment) error {
-			return writeSealed(filepath.Join(path, segmentsFile), encodeSegments(list))
+			return d.disk.writeSealed(filepath.Join(path, segmentsFile), encodeSegments(list))
 		},
 	}, visit)
 }

@@ -117,10 +117,10 @@ func (d *Dir) readyLogs(path string) (register, error) {
 // it: a directory of that name is always a complete one.
 func (d *Dir) createJournal(path string) error {
 	temp := path + tempSuffix
-	if err := os.RemoveAll(temp); err != nil {
+	if err := d.disk.RemoveAll(temp); err != nil {
 		return err
 	}
-	if err := os.Mkdir(temp, 0o700); err != nil {
+	if err := d.disk.Mkdir(temp, 0o700); err != nil {
 		return err
 	}
 	j, err := d.openJournal(temp, nil, func(*journal.Batch) {})
@@ -130,7 +130,7 @@ func (d *Dir) createJournal(path string) error {
 	if err := errors.Join(j.Roll(appendBatch(nil, nil), 0, nil), j.Close()); err != nil {
 		return err
 	}
-	return renameSynced(temp, path)
+	return d.disk.renameSynced(temp, path)
 }
 
 // Groups returns the register, by group, with what is known of damage.

@@ -210,7 +210,7 @@ func TestLostLogs(t *testing.T) {
 			must(t, os.Remove(filepath.Join(path, logsDir, segmentsFile)))
 		}, "[{1 node.1 true <nil> }]"},
 		{"an empty list of segments", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, logsDir, segmentsFile), nil))
+			must(t, disk{OS{}}.writeSealed(filepath.Join(path, logsDir, segmentsFile), nil))
 		}, "[{1 node.1 true <nil> }]"},
 		{"a list of segments that is none", func(t *testing.T, path string) {
 			must(t, os.WriteFile(filepath.Join(path, logsDir, segmentsFile), []byte("1 512\n"), 0o600))
@@ -220,7 +220,7 @@ func TestLostLogs(t *testing.T) {
 			must(t, os.Mkdir(filepath.Join(path, logsDir), 0o700))
 		}, "[{1 node.1 true <nil> }]"},
 		{"an old register", func(t *testing.T, path string) {
-			must(t, writeSealed(filepath.Join(path, registerFile), register{1: {Group: 1, Replica: "node.0"}}.encode()))
+			must(t, disk{OS{}}.writeSealed(filepath.Join(path, registerFile), register{1: {Group: 1, Replica: "node.0"}}.encode()))
 		}, "[{1 node.0 true <nil> }]"},
 		{"a register that is none", func(t *testing.T, path string) {
 			must(t, os.WriteFile(filepath.Join(path, registerFile), []byte("1 node.1 live\n"), 0o600))

@@ -82,7 +82,7 @@ func (d *Dir) nextQuarantine() (int, error) {
 		if n, err := strconv.Atoi(number); err == nil {
 			next = max(next, n+1)
 		}
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		if err := d.disk.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return 0, err
 		}
 	}
@@ -92,9 +92,9 @@ func (d *Dir) nextQuarantine() (int, error) {
 // moveAside moves a file or a directory, if it is there, to quarantine/N.name.
 func (d *Dir) moveAside(name string, n int) error {
 	to := filepath.Join(d.path, quarantineDir, strconv.Itoa(n)+"."+name)
-	err := os.Rename(filepath.Join(d.path, name), to)
+	err := d.disk.Rename(filepath.Join(d.path, name), to)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, syncDir(filepath.Dir(to)), syncDir(d.path))
+	return errors.Join(err, d.disk.SyncDir(filepath.Dir(to)), d.disk.SyncDir(d.path))
 }

@@ -142,5 +142,5 @@ func (d *Dir) writeRegister(r register) error {
 	d.filesMu.Lock()
 	defer d.filesMu.Unlock()
 	defer d.watch.end(d.watch.begin(opFileWrite))
-	return writeSealed(filepath.Join(d.path, registerFile), r.encode())
+	return d.disk.writeSealed(filepath.Join(d.path, registerFile), r.encode())
 }

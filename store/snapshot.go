@@ -15,6 +15,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"cairn/store/journal"
 )
 
 const (
@@ -67,12 +69,12 @@ func (d *Dir) Snapshots(name string) (*Snapshots, error) {
 }
 
 func (s *Snapshots) prepare() error {
-	err := os.Mkdir(s.path, 0o700)
+	err := s.dir.disk.Mkdir(s.path, 0o700)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		err = removeTemporaries(s.path)
+		err = s.dir.disk.removeTemporaries(s.path)
 	case err == nil:
-		err = syncDir(filepath.Dir(s.path))
+		err = s.dir.disk.SyncDir(filepath.Dir(s.path))
 	}
 	if err != nil {
 		return err
@@ -95,7 +97,7 @@ func (d *Dir) DropSnapshots(name string) error {
 	delete(d.snapshots, name)
 	path := filepath.Join(d.path, snapshotsDir, name)
 	// One rename, because an older snapshot must not be found without the newer.
-	if err := removeDir(path); err != nil {
+	if err := d.disk.removeDir(path); err != nil {
 		return fmt.Errorf("drop the snapshots of %s: %w", name, err)
 	}
 	return nil
@@ -212,7 +214,7 @@ func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	}
 	k := &sink{store: s, id: id, path: filepath.Join(s.path, id+snapshotSuffix), sum: snapshotSum(id, head)}
 	k.timed(func() (err error) {
-		if k.f, err = os.OpenFile(k.path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		if k.f, err = s.dir.disk.OpenFile(k.path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 			return err
 		}
 		k.w = bufio.NewWriterSize(k.f, snapshotBuffer)
@@ -227,7 +229,7 @@ type sink struct {
 	store *Snapshots
 	id    string
 	path  string // once it is complete
-	f     *os.File
+	f     journal.File
 	w     *bufio.Writer
 	size  uint64
 	sum   uint32
@@ -286,7 +288,7 @@ func (k *sink) Close() error {
 		if err := k.f.Close(); err != nil {
 			return err
 		}
-		return renameSynced(k.path+tempSuffix, k.path)
+		return k.store.dir.disk.renameSynced(k.path+tempSuffix, k.path)
 	})
 	k.timed(func() error { return k.store.reap(k.id) })
 	return nil
@@ -298,7 +300,7 @@ func (k *sink) Cancel() error {
 		return nil
 	}
 	k.done = true
-	k.timed(func() error { return errors.Join(k.f.Close(), os.Remove(k.path+tempSuffix)) })
+	k.timed(func() error { return errors.Join(k.f.Close(), k.store.dir.disk.Remove(k.path+tempSuffix)) })
 	return nil
 }
 
@@ -315,7 +317,7 @@ func (s *Snapshots) reap(made string) error {
 		if i < retain || id == made {
 			continue
 		}
-		if err := os.Remove(filepath.Join(s.path, id+snapshotSuffix)); err != nil {
+		if err := s.dir.disk.Remove(filepath.Join(s.path, id+snapshotSuffix)); err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Sends chan struct{}
 	// Timing of elections; the zero value means DefaultTiming.
 	Timing Timing
+	// Now is the wall clock, for the times of commands and of appends; nil is time.Now.
+	Now func() time.Time
 	// Logger receives what raft logs, at its own levels.
 	Logger *slog.Logger
 	// Fatal is told when the replica cannot go on; it must not return normally

@@ -44,12 +44,15 @@ func Open(c Config) (*Group, error) {
 	if c.Timing == (Timing{}) {
 		c.Timing = DefaultTiming
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if err := c.Timing.Validate(); err != nil {
 		return nil, err
 	}
 	g := &Group{conf: c, fsm: &applier{machine: c.Machine, fatal: c.Fatal}, closed: make(chan struct{})}
 	g.trans = NewTransport(c.ID, c.Replica, c.Link, c.Unsent, c.Timing.Heartbeat/beatsPerTimeout)
-	g.trans.sends, g.trans.later = c.Sends, c.Succeeded
+	g.trans.sends, g.trans.later, g.trans.wall = c.Sends, c.Succeeded, c.Now
 	r, err := raft.NewRaft(c.raft(), g.fsm, c.Logs, c.Stable, c.Snapshots, g.trans)
 	if err != nil {
 		g.trans.Close()
@@ -141,7 +144,7 @@ func (g *Group) watch(ctx context.Context, seen <-chan raft.Observation) {
 		g.wedged.Store(0)
 		if !leads {
 			// As a leader it had everything committed, up to a lease ago at worst.
-			g.trans.peers.heard(g.Commit(), fsm.TimeOf(time.Now()))
+			g.trans.peers.heard(g.Commit(), fsm.TimeOf(g.conf.Now()))
 		}
 		if g.conf.OnLeader != nil {
 			g.conf.OnLeader(leads)
@@ -219,7 +222,7 @@ func (g *Group) Staleness(skew time.Duration) (age time.Duration, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	return max(0, time.Since(sent.Std())) + g.conf.Timing.Lease + skew, true
+	return max(0, g.conf.Now().Sub(sent.Std())) + g.conf.Timing.Lease + skew, true
 }
 
 // Peer is what this leader knows of a follower, of its present term.

@@ -103,6 +103,32 @@ func TestSecondStands(t *testing.T) {
 	})
 }
 
+// TestNonVoterStands: a replica without a vote is never made to stand, which would
+// depose a healthy leader.
+func TestNonVoterStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		all := w.three(t)
+		late := newMember(3)
+		w.start(t, late)
+		all = append(all, late)
+		defer closeAll(t, all)
+		old := all[0].group
+		if err := old.AddNonvoter(late.group.Replica(), 0); err != nil {
+			t.Fatal(err)
+		}
+		until(t, func() bool { return late.group.Leader() == old.Replica() && late.group.Applied() == old.Applied() })
+		term := old.Term()
+		if late.group.Nominate(term, old.Replica()) {
+			t.Error("it says that it stands")
+		}
+		time.Sleep(time.Second)
+		if !old.Leads() || old.Term() != term {
+			t.Errorf("the leader of term %d leads %t in term %d", term, old.Leads(), old.Term())
+		}
+	})
+}
+
 // TestReturnIsQuick: a follower that was away for minutes has everything within
 // a second of its return, not after raft's backoff of up to ten.
 func TestReturnIsQuick(t *testing.T) {

@@ -55,7 +55,8 @@ type QueueEvents struct {
 type item struct {
 	command partition.Command
 	size    int
-	at      time.Time
+	at      time.Time // when it was admitted
+	clock   fsm.Time  // what the wall clock said then
 	ctx     context.Context
 	answer  chan answer
 }
@@ -143,7 +144,7 @@ func (q *Queue) start(ctx context.Context, c partition.Command, size int) (Ride,
 	if !q.group.Leads() {
 		return Ride{}, q.group.notLeader()
 	}
-	it := &item{command: c, size: size, at: q.now(), ctx: ctx, answer: make(chan answer, 1)}
+	it := &item{command: c, size: size, at: q.now(), clock: fsm.TimeOf(q.group.conf.Now()), ctx: ctx, answer: make(chan answer, 1)}
 	return Ride{it}, q.admit(it)
 }
 
@@ -238,7 +239,7 @@ func (q *Queue) take(b *partition.Batch) (items []*item) {
 		if it.ctx.Err() != nil {
 			q.refuse("deadline")
 			it.answer <- answer{err: fsm.Errorf(fsm.Unavailable, "the deadline passed before this was proposed; nothing was done")}
-		} else if it.command != nil && !b.Add(fsm.TimeOf(it.at), it.command) {
+		} else if it.command != nil && !b.Add(it.clock, it.command) {
 			if len(items) > 0 {
 				break
 			}

@@ -53,6 +53,7 @@ type Transport struct {
 	link   Link
 	unsent error // what Link's errors wrap when nothing was sent
 	now    func() time.Time
+	wall   func() time.Time  // what the clock says
 	beat   time.Duration     // between the beats that heartbeats wait for; 0: they never wait
 	phase  time.Duration     // of the node's beats
 	later  func(fsm.Replica) // told of a message to a later replica of this node; or nil
@@ -74,7 +75,7 @@ var (
 func NewTransport(group uint32, local fsm.Replica, l Link, unsent error, beat time.Duration) *Transport {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Transport{
-		group: group, local: local, link: l, unsent: unsent, now: time.Now, beat: beat, phase: phaseOf(local.Node, beat),
+		group: group, local: local, link: l, unsent: unsent, now: time.Now, wall: time.Now, beat: beat, phase: phaseOf(local.Node, beat),
 		peers: newProgress(), rpcs: make(chan raft.RPC), ctx: ctx, stop: stop,
 	}
 }
@@ -100,7 +101,7 @@ func (t *Transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (ra
 }
 
 func (t *Transport) envelope(to raft.ServerAddress) envelope {
-	return envelope{to: string(to), from: t.local.String(), sent: fsm.TimeOf(t.now())}
+	return envelope{to: string(to), from: t.local.String(), sent: fsm.TimeOf(t.wall())}
 }
 
 // call sends one message and returns a reader of the answer behind its envelope.

@@ -21,7 +21,7 @@ func (j *Journal) path(segment uint32) string {
 // newFile makes the file of a segment: of the spare one if it is there. Its name
 // lasts before anything is written to it: a crash that gave it its old name back
 // would leave a spare file with sectors of a number that is used again.
-func (j *Journal) newFile(s Segment) (*os.File, error) {
+func (j *Journal) newFile(s Segment) (File, error) {
 	path := j.path(s.Number)
 	taken, err := j.takeSpare(path, s.Size)
 	if err == nil && !taken {
@@ -37,7 +37,7 @@ func (j *Journal) newFile(s Segment) (*os.File, error) {
 	if !j.o.NoSync {
 		flags |= writeThrough
 	}
-	return os.OpenFile(path, flags, 0)
+	return j.o.FS.OpenFile(path, flags, 0)
 }
 
 // takeSpare gives the spare file, if there is one of that size, another name. It
@@ -49,13 +49,13 @@ func (j *Journal) takeSpare(path string, size int64) (bool, error) {
 		return false, nil
 	}
 	j.spare = false
-	return true, os.Rename(filepath.Join(j.dir, spareFile), path)
+	return true, j.o.FS.Rename(filepath.Join(j.dir, spareFile), path)
 }
 
 // fill makes a file of zeros that are on the disk: writing over them changes
 // nothing but data, so that each sync of a batch is one of data only.
 func (j *Journal) fill(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := j.o.FS.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (j *Journal) Prepare() error {
 	path := filepath.Join(j.dir, spareFile)
 	err := j.fill(path+temporary, j.o.Size)
 	if err == nil {
-		err = os.Rename(path+temporary, path)
+		err = j.o.FS.Rename(path+temporary, path)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -106,10 +106,10 @@ func (j *Journal) discard(s Segment) error {
 		return err
 	}
 	if j.spare || j.preparing || s.Size != j.o.Size {
-		return os.Remove(j.path(s.Number))
+		return j.o.FS.Remove(j.path(s.Number))
 	}
 	j.spare = true
-	return os.Rename(j.path(s.Number), filepath.Join(j.dir, spareFile))
+	return j.o.FS.Rename(j.path(s.Number), filepath.Join(j.dir, spareFile))
 }
 
 // tidy removes what a crash left: segments that are not in the list, of which
@@ -135,7 +135,7 @@ func (j *Journal) tidy() error {
 		if !ours || known[name] {
 			continue
 		}
-		if err := os.Remove(filepath.Join(j.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := j.o.FS.Remove(filepath.Join(j.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -147,9 +147,5 @@ func (j *Journal) syncDir() error {
 	if j.o.NoSync {
 		return nil
 	}
-	d, err := os.Open(j.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return j.o.FS.SyncDir(j.dir)
 }

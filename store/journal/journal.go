@@ -35,6 +35,8 @@ type Options struct {
 	// Save keeps the list of segments, the newest last; when it returns nil, the
 	// list lasts, and an error leaves the old one. Must be set.
 	Save func([]Segment) error
+	// FS is the file system. Default OS.
+	FS FS
 }
 
 // Journal is an open journal. Append and Roll are for one caller at a time; the
@@ -47,12 +49,12 @@ type Journal struct {
 	end     int    // position of the next sector in the newest segment
 	batch   uint32 // number of the newest batch in it
 	buf     []byte
-	newest  *os.File
+	newest  File
 	current Segment
 
 	mu        sync.RWMutex
 	list      []Segment // the newest last
-	files     map[uint32]*os.File
+	files     map[uint32]File
 	spare     bool // there is a file to make a segment of
 	preparing bool
 }
@@ -63,11 +65,14 @@ type Journal struct {
 // another size, is visited as damage. Before anything is appended, Roll must
 // begin another segment.
 func Open(dir string, list []Segment, o Options, visit func(*Batch)) (*Journal, error) {
+	if o.FS == nil {
+		o.FS = OS{}
+	}
 	if o.Size <= 0 {
 		o.Size = DefaultSize
 	}
 	o.Size = min((o.Size+SectorSize-1)/SectorSize*SectorSize, MaxSegment)
-	j := &Journal{dir: dir, o: o, list: slices.Clone(list), files: map[uint32]*os.File{}}
+	j := &Journal{dir: dir, o: o, list: slices.Clone(list), files: map[uint32]File{}}
 	err := j.load(visit)
 	if err == nil {
 		err = j.syncDir() // the list may be newer than what lasts of the directory
@@ -83,7 +88,7 @@ func Open(dir string, list []Segment, o Options, visit func(*Batch)) (*Journal, 
 
 func (j *Journal) load(visit func(*Batch)) error {
 	for i, s := range j.list {
-		f, err := os.OpenFile(j.path(s.Number), os.O_RDWR, 0)
+		f, err := j.o.FS.OpenFile(j.path(s.Number), os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			visit(&Batch{Segment: s.Number})
 			continue
@@ -207,13 +212,13 @@ func (j *Journal) Read(segment, addr uint32, n int) ([]byte, error) {
 	return b, err
 }
 
-func (j *Journal) file(segment uint32) *os.File {
+func (j *Journal) file(segment uint32) File {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.files[segment]
 }
 
-func read(f *os.File, segment, addr uint32, n int) ([]byte, error) {
+func read(f File, segment, addr uint32, n int) ([]byte, error) {
 	first, last := int(addr)/Content, (int(addr)+n-1)/Content
 	b := make([]byte, (last-first+1)*SectorSize)
 	switch _, err := f.ReadAt(b, int64(first)*SectorSize); {

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"os"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -10,4 +8,4 @@ import (
 // fdatasync after it.
 const writeThrough = unix.O_DSYNC
 
-func syncData(*os.File) error { return nil }
+func syncData(File) error { return nil }
