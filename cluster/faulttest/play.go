@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cairn/fsm"
@@ -53,6 +54,18 @@ type Workload struct {
 	Editors int           // clients that edit the hunt: 0 or 1 of a run
 }
 
+// part is what the clients of one Run share: the number of the newest document that
+// one of them knows of.
+type part struct{ number atomic.Int64 }
+
+func (p *part) learn(number int) {
+	for {
+		if old := p.number.Load(); int64(number) <= old || p.number.CompareAndSwap(old, int64(number)) {
+			return
+		}
+	}
+}
+
 // Teams is how many teams play.
 func (w Workload) Teams() int { return w.sides() * w.Rounds }
 
@@ -69,14 +82,15 @@ func (w Workload) Run(ctx context.Context, c Cluster, log *Log, n int) {
 	ctx, cancel := context.WithTimeout(ctx, w.For())
 	defer cancel()
 	var all sync.WaitGroup
+	p := &part{}
 	for i := w.First; i < min(w.First+n, w.Clients); i++ {
-		all.Go(func() { newClient(w, c, log, i).play(ctx) })
+		all.Go(func() { newClient(w, p, c, log, i).play(ctx) })
 	}
 	if w.First == 0 {
 		for i := range w.Editors {
-			all.Go(func() { newClient(w, c, log, w.Clients+i).edit(ctx) })
+			all.Go(func() { newClient(w, p, c, log, w.Clients+i).edit(ctx) })
 		}
-		all.Go(func() { newClient(w, c, log, w.Clients+w.Editors).observe(ctx) })
+		all.Go(func() { newClient(w, p, c, log, w.Clients+w.Editors).observe(ctx) })
 	}
 	all.Wait()
 }
@@ -84,6 +98,7 @@ func (w Workload) Run(ctx context.Context, c Cluster, log *Log, n int) {
 // client is one who plays, edits, or looks on.
 type client struct {
 	Workload
+	*part
 	cluster Cluster
 	log     *Log
 	id      int
@@ -91,8 +106,8 @@ type client struct {
 	begin   time.Duration
 }
 
-func newClient(w Workload, c Cluster, log *Log, id int) *client {
-	return &client{Workload: w, cluster: c, log: log, id: id, rng: rand.New(rand.NewPCG(w.Seed, uint64(id))), begin: log.Now()}
+func newClient(w Workload, p *part, c Cluster, log *Log, id int) *client {
+	return &client{Workload: w, part: p, cluster: c, log: log, id: id, rng: rand.New(rand.NewPCG(w.Seed, uint64(id))), begin: log.Now()}
 }
 
 // wait pauses between half and one and a half of d; false when ctx ends.
@@ -112,6 +127,8 @@ func (c *client) play(ctx context.Context) {
 		switch r := c.rng.IntN(100); {
 		case r < 3:
 			c.call(Op{Kind: ReadBoard, Node: c.node()}, c.board)
+		case r < 5:
+			c.readHunt()
 		case r < 28:
 			c.call(Op{Kind: ReadTeam, Node: c.node(), Team: team}, c.team)
 		default:
@@ -128,7 +145,7 @@ func (c *client) submit(team fsm.TeamID, n int) {
 	clue := c.rng.IntN(clues)
 	op := Op{
 		Kind: Submit, Team: team, Clue: clueIDs[clue], Key: fmt.Sprintf("c%d-%d", c.id, n),
-		Answer: guess(c.rng, clue, int((c.log.Now()-c.begin)/editEvery)),
+		Answer: guess(c.rng, clue, int(c.number.Load())),
 	}
 	copies := 1
 	if c.rng.IntN(5) == 0 {
@@ -188,24 +205,34 @@ func (c *client) call(op Op, do func(context.Context, *Op) error) Outcome {
 // editEvery is the mean time between two edits of the document.
 const editEvery = 4 * time.Second
 
-// edit changes the hunt, again and again, and reads it in between.
+// readHunt returns the hunt's version, 0 if it is not told.
+func (c *client) readHunt() (version uint64) {
+	c.call(Op{Kind: ReadHunt, Node: c.node()}, func(ctx context.Context, op *Op) (err error) {
+		op.Version, op.Number, err = c.cluster.Hunt(ctx, op.Node)
+		if err == nil {
+			version = op.Version
+			c.learn(op.Number)
+		}
+		return err
+	})
+	return version
+}
+
+// edit changes the hunt, again and again.
 func (c *client) edit(ctx context.Context) {
-	var version uint64
 	for number := 1; c.wait(ctx, editEvery); {
-		op := Op{Kind: ReadHunt, Node: c.node()}
-		c.call(op, func(ctx context.Context, op *Op) (err error) {
-			op.Version, op.Number, err = c.cluster.Hunt(ctx, op.Node)
-			version = max(version, op.Version)
-			return err
-		})
-		if version == 0 {
+		onto := c.readHunt()
+		if onto == 0 {
 			continue
 		}
-		op = Op{Kind: Edit, Node: c.node(), Number: number}
-		number++ // a document is tried once: its version is then known, or no one's
+		// A document is tried once: who reads it knows that this call made it.
+		op := Op{Kind: Edit, Node: c.node(), Number: number}
+		number++
 		c.call(op, func(ctx context.Context, op *Op) (err error) {
-			op.Version, err = c.cluster.Edit(ctx, op.Node, op.Number, version)
-			version = max(version, op.Version)
+			op.Version, err = c.cluster.Edit(ctx, op.Node, op.Number, onto)
+			if err == nil {
+				c.learn(op.Number)
+			}
 			return err
 		})
 	}
@@ -230,7 +257,7 @@ func (c *client) observe(ctx context.Context) {
 // with what clients were told. It tries until ctx ends; what could not be read is
 // missing from the history, which Check does not forgive.
 func (w Workload) Audit(ctx context.Context, cluster Cluster, log *Log, nodes []int) {
-	c := newClient(w, cluster, log, w.Clients+w.Editors+1)
+	c := newClient(w, &part{}, cluster, log, w.Clients+w.Editors+1)
 	var all sync.WaitGroup
 	for _, node := range nodes {
 		all.Go(func() {
