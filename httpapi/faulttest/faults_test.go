@@ -5,6 +5,7 @@ package faulttest
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -44,6 +45,10 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	flag.Parse()
+	if testing.Short() {
+		return m.Run() // what needs programs is skipped
+	}
 	dir, err := os.MkdirTemp("", "cairn-faulttest-")
 	if err == nil {
 		defer os.RemoveAll(dir)

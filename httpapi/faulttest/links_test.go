@@ -3,7 +3,11 @@
 package faulttest
 
 import (
+	"math/rand/v2"
+	"slices"
 	"sync"
+	"testing"
+	"time"
 
 	"cairn/httpapi/faulttest/netns"
 )
@@ -37,15 +41,19 @@ func (l *links) impose(fault map[way]netns.Link) (lift func()) {
 // apply brings the links that a fault is about up to date.
 func (l *links) apply(fault map[way]netns.Link) {
 	for w := range fault {
-		var sum netns.Link
-		for _, f := range l.imposed {
-			one := f[w]
-			sum.Drop = sum.Drop || one.Drop
-			sum.Loss, sum.Duplicate = max(sum.Loss, one.Loss), max(sum.Duplicate, one.Duplicate)
-			sum.Delay, sum.Jitter = sum.Delay+one.Delay, sum.Jitter+one.Jitter
-		}
-		l.network.Set(w.from, w.to, sum)
+		l.network.Set(w.from, w.to, together(l.imposed, w))
 	}
+}
+
+// together is what several faults make of one link.
+func together(faults []map[way]netns.Link, w way) (sum netns.Link) {
+	for _, f := range faults {
+		one := f[w]
+		sum.Drop = sum.Drop || one.Drop
+		sum.Loss, sum.Duplicate = max(sum.Loss, one.Loss), max(sum.Duplicate, one.Duplicate)
+		sum.Delay, sum.Jitter = sum.Delay+one.Delay, sum.Jitter+one.Jitter
+	}
+	return sum
 }
 
 // cut is the fault that drops what some send to others.
@@ -71,4 +79,56 @@ func every(from, to []int, link netns.Link) map[way]netns.Link {
 		}
 	}
 	return fault
+}
+
+func TestFaultsAddUp(t *testing.T) {
+	faults := []map[way]netns.Link{
+		cut([]int{0}, []int{1, 2}), nil, every([]int{0, 1}, []int{2}, netns.Link{Loss: 0.1, Delay: time.Second}),
+		both([]int{2}, []int{0}, netns.Link{Loss: 0.2, Delay: time.Second}),
+	}
+	for w, want := range map[way]netns.Link{
+		{0, 1}: {Drop: true}, {1, 0}: {}, {1, 2}: {Loss: 0.1, Delay: time.Second}, {2, 0}: {Loss: 0.2, Delay: time.Second},
+		{0, 2}: {Drop: true, Loss: 0.2, Delay: 2 * time.Second}, {0, 0}: {},
+	} {
+		if got := together(faults, w); got != want {
+			t.Errorf("%v: %+v, want %+v", w, got, want)
+		}
+	}
+}
+
+// TestPartitions: who hears whom, by the shape of the partition. Of five nodes.
+func TestPartitions(t *testing.T) {
+	r := &rig{}
+	for range nodes {
+		r.nodes = append(r.nodes, &member{want: true})
+	}
+	for _, c := range []struct {
+		name  string
+		shape fault
+		hears []int // how many nodes hear so many others, from none to four
+		same  bool  // whom a node hears also hears it
+	}{
+		{"halves", halves, []int{0, 2, 3, 0, 0}, true},
+		{"isolate", isolated(anyone), []int{1, 0, 0, 4, 0}, true},
+		{"bridge", bridge, []int{0, 0, 4, 0, 1}, true},
+		{"ring", ring, []int{0, 0, 5, 0, 0}, true},
+	} {
+		for seed := range uint64(20) {
+			cuts, what := c.shape(r, rand.New(rand.NewPCG(seed, 0)))
+			hears, same := make([]int, nodes), true
+			for to := range nodes {
+				n := 0
+				for from := range nodes {
+					if from != to && !cuts[way{from, to}].Drop {
+						n++
+						same = same && !cuts[way{to, from}].Drop
+					}
+				}
+				hears[n]++
+			}
+			if !slices.Equal(hears, c.hears) || same != c.same {
+				t.Errorf("%s: %s: %v hear none to all others, want %v", c.name, what, hears, c.hears)
+			}
+		}
+	}
 }

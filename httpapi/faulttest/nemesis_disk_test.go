@@ -3,6 +3,7 @@
 package faulttest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -13,6 +14,7 @@ var diskNemeses = []nemesis{
 	{name: "slow-disk", needs: disks, proof: "slow disks", excused: true, hurt: slowDisk},
 	{name: "eio", needs: disks, proof: "failing disks", excused: true, hurt: failSyncs},
 	{name: "enospc", needs: disks, proof: "failing disks", excused: true, hurt: failWrites},
+	{name: "eio-powercut", needs: disks, proof: "pages lost", excused: true, hurt: failThenCut},
 	{name: "powercut-one", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(oneOf(anyone, leading))},
 	{name: "powercut-minority", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(minority)},
 	{name: "powercut-all", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(everyone)},
@@ -46,6 +48,36 @@ func failSyncs(r *rig, rng *rand.Rand) (string, func(), error) {
 		for _, i := range list {
 			r.disks[i].fs.FailSyncs(0)
 		}
+	}, nil
+}
+
+// endWithin is how long a node has to end whose disk fails.
+const endWithin = 3 * time.Second
+
+// failThenCut has a sync fail, so that the kernel forgets what it shows, lets the node
+// start on what is shown, and cuts the power later. It is always the same disk that
+// lies: of two of them no quorum could be sure.
+func failThenCut(r *rig, rng *rand.Rand) (string, func(), error) {
+	if r.liar == nil {
+		r.liar = fewOrLeader(r, rng)
+	}
+	i, before := r.liar[0], len(r.deaths())
+	r.disks[i].fs.FailSyncs(syscall.EIO)
+	err := r.poll(endWithin, func() error {
+		if len(r.deaths()) == before {
+			return errors.New("it goes on")
+		}
+		return nil
+	})
+	r.disks[i].fs.FailSyncs(0)
+	if err != nil {
+		r.say("syncs fail on %s for %v: %v", r.name(r.liar), endWithin, err)
+	}
+	return "a sync failed on " + r.name(r.liar) + ", then a power cut", func() {
+		if err := r.powerCut(false, i); err != nil {
+			r.t.Error(err)
+		}
+		r.up(i)
 	}, nil
 }
 

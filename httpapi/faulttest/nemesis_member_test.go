@@ -112,16 +112,30 @@ func (r *rig) leave(rng *rand.Rand, spare int) {
 	r.say("%s left after %v", name, time.Since(begin).Round(100*time.Millisecond))
 }
 
-// changeProgram restarts a node with the other build: the older one or this tree's.
+// changeProgram restarts a node with the other build: the older one, with which all
+// begin, or this tree's. One node always has the older one, so that there is a way
+// back for the others.
 func changeProgram(r *rig, rng *rand.Rand) (string, func(), error) {
-	i := r.someone(rng)
-	r.oldNodes[i] = !r.oldNodes[i]
-	program, what := builds.current, "this tree's"
-	if r.oldNodes[i] {
-		program, what = builds.old, "the older"
+	list := r.some(rng, len(r.nodes))
+	newer := 0
+	for _, i := range list {
+		if r.newer[i] {
+			newer++
+		}
 	}
-	r.Use(i, program)
-	r.restart(i)
-	r.count.add("programs changed", 1)
-	return fmt.Sprintf("%s runs %s program", r.Name(i), what), func() {}, nil
+	for _, i := range list {
+		if !r.newer[i] && newer == len(list)-1 {
+			continue
+		}
+		r.newer[i] = !r.newer[i]
+		program, what := builds.old, "the older"
+		if r.newer[i] {
+			program, what = builds.current, "this tree's"
+		}
+		r.Use(i, program)
+		r.restart(i)
+		r.count.add("programs changed", 1)
+		return fmt.Sprintf("%s runs %s program", r.Name(i), what), func() {}, nil
+	}
+	return "", nil, errors.New("no node may change its program")
 }

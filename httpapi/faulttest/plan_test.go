@@ -71,7 +71,7 @@ func probe() {
 		machine.has |= disks
 	}
 	if builds.old == "" {
-		machine.without = append(machine.without, "NO MIXED VERSIONS: CAIRN_OLD_COMMIT names no commit, and there is no tag")
+		machine.without = append(machine.without, "NO MIXED VERSIONS: they were not asked for, or CAIRN_OLD_COMMIT names no commit and there is no tag")
 	} else {
 		machine.has |= older
 	}

@@ -61,7 +61,8 @@ type rig struct {
 
 	sick      *sickness    // of decay
 	spareIsIn bool         // of churn
-	oldNodes  map[int]bool // of changeProgram
+	liar      []int        // of failThenCut
+	newer     map[int]bool // of changeProgram
 
 	network *netns.Network // nil: none
 	places  []local.Place  // of nodes and then of players
@@ -82,7 +83,7 @@ type member struct {
 // newRig starts a cluster for a run and ends it with the test.
 func newRig(t *testing.T, p *plan, dir string, log *faulttest.Log) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: dir, log: log, has: available(p), known: known{Lives: filepath.Join(dir, "lives")}, oldNodes: map[int]bool{}}
+	r := &rig{t: t, dir: dir, log: log, has: available(p), known: known{Lives: filepath.Join(dir, "lives")}, newer: map[int]bool{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	for _, d := range []string{r.known.Lives, filepath.Join(dir, "nodes")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -95,7 +96,7 @@ func newRig(t *testing.T, p *plan, dir string, log *faulttest.Log) *rig {
 	if p.needs&disks != 0 {
 		r.mountDisks(most, p.seed)
 	}
-	binary := builds.program(t, p.needs&clocks != 0)
+	binary := builds.program(t, p.needs)
 	for i := range most {
 		r.nodes = append(r.nodes, &member{want: i < nodes})
 		r.known.URLs = append(r.known.URLs, "http://"+r.places[i].HTTP)
