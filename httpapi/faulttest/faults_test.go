@@ -27,8 +27,9 @@ import (
 const (
 	// shortTime is how long the run lasts that "go test" has.
 	shortTime = 36 * time.Second
-	// auditWithin bounds the reading of everything at the end.
-	auditWithin = 3 * time.Minute
+	// auditWithin bounds the reading of everything at the end, auditTimeout one call.
+	auditWithin  = 3 * time.Minute
+	auditTimeout = 30 * time.Second
 	// logTail is how much of a node's log is shown of what it should not say.
 	logTail = 4 << 10
 )
@@ -126,7 +127,7 @@ func faults(t *testing.T, p *plan, book *book) {
 	if book.has(p) {
 		t.Skip("the results have it: " + book.path)
 	}
-	if lacking := p.needs &^ machine.has; lacking != 0 && !p.several() {
+	if lacking := p.needs &^ machine.has; lacking != 0 && !p.mix {
 		t.Skip("THIS MACHINE CANNOT: " + strings.Join(machine.without, "; "))
 	}
 	dir := book.dir(t, p)
@@ -234,8 +235,8 @@ func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 func (r *rig) audit(w faulttest.Workload) {
 	ctx, cancel := context.WithTimeout(r.ctx, auditWithin)
 	defer cancel()
-	w.Timeout = 10 * time.Second
-	c := &remote{known: r.known, http: r.http, asked: 9 * time.Second}
+	w.Timeout = auditTimeout
+	c := &remote{known: r.known, http: r.http, asked: auditTimeout / 2, replicas: r.wanted()}
 	w.Audit(ctx, c, r.log, r.wanted())
 	r.say("the audit is through")
 }
@@ -265,12 +266,12 @@ func (r *rig) finish(p *plan, row *row, say func(checker, format string, args ..
 	if r.counted(p.proof) == 0 {
 		say("floors", "%s was to show in %q, and there is none: this run proves nothing", p.name, p.proof)
 	}
-	if n := r.count.of("not left"); n > 0 && !p.several() {
+	if n := r.count.of("not left"); n > 0 && !p.mix {
 		say("leave", "%d times the new node could not leave", n)
 	}
 	for _, d := range r.deaths() {
 		row.Counts["ended by themselves"]++
-		if !p.excused {
+		if !slices.ContainsFunc(p.excuses, func(how string) bool { return strings.HasSuffix(d, how) }) {
 			say("alive", "%s", d)
 		}
 	}

@@ -10,16 +10,20 @@ import (
 	"time"
 )
 
+// fatal is how a node ends whose disk fails, refusal how one that cannot start with
+// what it finds.
+var fatal, refusal = []string{"exit status 70"}, []string{"exit status 70", "exit status 1"}
+
 var diskNemeses = []nemesis{
-	{name: "slow-disk", needs: disks, proof: "slow disks", excused: true, hurt: slowDisk},
-	{name: "eio", needs: disks, proof: "failing disks", excused: true, hurt: failSyncs},
-	{name: "enospc", needs: disks, proof: "failing disks", excused: true, hurt: failWrites},
-	{name: "eio-powercut", needs: disks, proof: "pages lost", excused: true, hurt: failThenCut},
-	{name: "powercut-one", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(oneOf(anyone, leading))},
-	{name: "powercut-minority", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(minority)},
-	{name: "powercut-all", needs: disks, proof: "pages lost", excused: true, hurt: powerCut(everyone)},
-	{name: "bitflip", proof: "files damaged", excused: true, hurt: decay(false)},
-	{name: "truncate", proof: "files damaged", excused: true, hurt: decay(true)},
+	{name: "slow-disk", needs: disks, proof: "slow disks", excuses: fatal, hurt: slowDisk},
+	{name: "eio", needs: disks, proof: "failing disks", excuses: fatal, hurt: failSyncs},
+	{name: "enospc", needs: disks, proof: "failing disks", excuses: fatal, hurt: failWrites},
+	{name: "eio-powercut", needs: disks, proof: "pages lost", excuses: fatal, hurt: failThenCut},
+	{name: "powercut-one", needs: disks, proof: "pages lost", hurt: powerCut(oneOf(anyone, leading))},
+	{name: "powercut-minority", needs: disks, proof: "pages lost", hurt: powerCut(minority)},
+	{name: "powercut-all", needs: disks, proof: "pages lost", hurt: powerCut(everyone)},
+	{name: "bitflip", proof: "files damaged", excuses: refusal, hurt: decay(false)},
+	{name: "truncate", proof: "files damaged", excuses: refusal, hurt: decay(true)},
 }
 
 // slowDisk makes syncs slow, up to far beyond what a node may lead with.

@@ -24,9 +24,10 @@ type nemesis struct {
 	name  string
 	needs need
 	proof string // what must have been counted, or the run proves nothing; see rig.counted
-	// excused: nodes may end by themselves under it, because their disk is broken.
-	excused bool
+	// excuses: how nodes may end by themselves under it, because their disk is broken.
+	excuses []string
 	spare   bool // it joins a node
+	mix     bool // it is one of several others at a time, or two
 	// hurt begins a fault and says what it is; heal ends it.
 	hurt func(*rig, *rand.Rand) (what string, heal func(), err error)
 }
@@ -75,13 +76,13 @@ func nemeses() []nemesis {
 
 // anyOf is a nemesis that is one of the others at a time; all of them if none is named.
 func anyOf(name string, list []nemesis, names ...string) nemesis {
-	out := nemesis{name: name, proof: "faults"}
+	out := nemesis{name: name, proof: "faults", mix: true}
 	var pool []nemesis
 	for _, n := range list {
 		if n.needs&older == 0 && (len(names) == 0 || slices.Contains(names, n.name)) {
 			pool = append(pool, n)
 			out.needs |= n.needs
-			out.excused = out.excused || n.excused
+			out.excuses = append(out.excuses, n.excuses...)
 			out.spare = out.spare || n.spare
 		}
 	}
@@ -91,9 +92,6 @@ func anyOf(name string, list []nemesis, names ...string) nemesis {
 	}
 	return out
 }
-
-// several reports whether a nemesis may be at work twice at once.
-func (n nemesis) several() bool { return n.proof == "faults" }
 
 // counted is a count of what was done.
 func (r *rig) counted(what string) int {
@@ -113,7 +111,7 @@ func (r *rig) counted(what string) int {
 	return r.count.of(what)
 }
 
-// deathsOf are the ends of nodes that nobody ended.
+// deaths are the ends of nodes that nobody ended.
 func (r *rig) deaths() (list []string) {
 	for _, m := range r.nodes {
 		m.mu.Lock()

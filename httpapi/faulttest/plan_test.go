@@ -119,7 +119,7 @@ func (r *rig) haunt(p *plan, end time.Duration) {
 		}
 		lasts = min(lasts, end-calm-r.log.Now())
 		n := 1
-		if p.several() && rng.IntN(2) == 0 {
+		if p.mix && rng.IntN(2) == 0 {
 			n = 2
 		}
 		var heals []func()

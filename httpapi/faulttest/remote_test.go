@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"cairn/cluster/faulttest"
@@ -38,6 +40,8 @@ type remote struct {
 	known
 	http  *http.Client
 	asked time.Duration // what a node is given for a request; its answer has until the caller's deadline
+
+	replicas []int // nodes that Hashes compares
 }
 
 var _ faulttest.Cluster = (*remote)(nil)
@@ -172,21 +176,17 @@ func (r *remote) history(ctx context.Context, node int, team fsm.TeamID, c clien
 }
 
 // Hashes are those of everything that stale reads tell of each partition's teams,
-// through each node that runs: a node that has a replica answers from it. Replicas
-// that are behind get time to catch up; those that stay different are told.
+// through each of the nodes: one that has a replica answers from it. Replicas that
+// are behind get time to catch up; those that stay different are told.
 func (r *remote) Hashes(ctx context.Context, node int) ([]faulttest.Hash, error) {
 	for {
 		hashes, same, err := r.hashes(ctx, node)
 		if err != nil || same {
 			return hashes, err
 		}
-		select {
-		case <-ctx.Done():
+		until, bounded := ctx.Deadline()
+		if bounded && time.Until(until) < auditTimeout/2 || !wait(ctx, pollEvery) {
 			return hashes, nil
-		case <-time.After(pollEvery * 10):
-			if until, ok := ctx.Deadline(); ok && time.Until(until) < time.Second/2 {
-				return hashes, nil
-			}
 		}
 	}
 }
@@ -197,26 +197,20 @@ func (r *remote) hashes(ctx context.Context, node int) (out []faulttest.Hash, sa
 	if err != nil {
 		return nil, false, err
 	}
+	sums, errs := make([]map[fsm.PartitionID]string, len(r.replicas)), make([]error, len(r.replicas))
+	var all sync.WaitGroup
+	for n, i := range r.replicas {
+		all.Go(func() { sums[n], errs[n] = r.sums(ctx, i, table) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, false, err
+	}
 	same = true
-	first := map[int]string{}
-	for i := range r.URLs {
-		if r.life(i) == 0 {
-			continue
-		}
-		sums, err := r.sums(ctx, i, table)
-		if fsm.KindOf(err) == fsm.Unavailable {
-			continue // it does not run any more: who should run is the audit's matter
-		}
-		if err != nil {
-			return nil, false, err
-		}
+	for n, i := range r.replicas {
 		for _, p := range table.Partitions {
-			id, sum := int(p.ID), sums[p.ID]
-			if _, known := first[id]; !known {
-				first[id] = sum
-			}
-			same = same && first[id] == sum
-			out = append(out, faulttest.Hash{Partition: id, Node: r.URLs[i], Sum: sum})
+			same = same && sums[n][p.ID] == sums[0][p.ID]
+			out = append(out, faulttest.Hash{Partition: int(p.ID), Node: r.URLs[i], Sum: sums[n][p.ID]})
 		}
 	}
 	return out, same, nil
