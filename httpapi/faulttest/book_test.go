@@ -20,6 +20,7 @@ import (
 type row struct {
 	Commit    string            `json:"commit"`
 	Nemesis   string            `json:"nemesis"`
+	Mutant    string            `json:"mutant,omitempty"`
 	Seed      uint64            `json:"seed"`
 	Time      string            `json:"time"`
 	Date      string            `json:"date"`
@@ -80,7 +81,7 @@ func (b *book) has(p *plan) bool {
 		return false
 	}
 	for _, r := range b.rows {
-		if r.Commit == commit() && r.Nemesis == p.name && r.Time == p.lasts.String() && len(r.Findings) == 0 {
+		if r.Commit == commit() && r.Nemesis == p.name && r.Mutant == p.mutant && r.Time == p.lasts.String() && len(r.Findings) == 0 {
 			return true
 		}
 	}
@@ -139,7 +140,7 @@ func (b *book) print(t *testing.T) {
 			continue
 		}
 		s := r.Summary
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", r.Nemesis, r.Time, s.Faults, s.Ops, s.Acked, s.Under, s.Unknown,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", strings.TrimSuffix(r.Nemesis+" "+r.Mutant, " "), r.Time, s.Faults, s.Ops, s.Acked, s.Under, s.Unknown,
 			s.Refused, s.None, r.Counts["leader changes"], r.Counts[dropped], r.Healed, anomalies(r.Anomalies))
 	}
 	w.Flush()

@@ -23,19 +23,22 @@ const root = "../.."
 type programs struct {
 	dir     string
 	current string // this tree's
-	clock   string // with a clock that can be moved, if it was asked for
 	old     string // of an older commit; empty: there is none
-	once    sync.Once
-	err     error
+
+	mu   sync.Mutex
+	made map[string]string // mutated ones, by the names of their mutations
 }
 
 var builds programs
 
 // make builds what every run needs, in dir.
 func (p *programs) make(dir string) error {
-	p.dir, p.current, p.clock = dir, filepath.Join(dir, "cairn"), filepath.Join(dir, "cairn-clock")
-	if err := mutant.Build(context.Background(), root, p.current, nil); err != nil {
-		return err
+	p.dir, p.current, p.made = dir, os.Getenv("CAIRN_FAULTS_BINARY"), map[string]string{}
+	if p.current == "" {
+		p.current = filepath.Join(dir, "cairn")
+		if err := mutant.Build(context.Background(), root, p.current, nil); err != nil {
+			return err
+		}
 	}
 	if asked := os.Getenv("NEMESIS"); asked != "every" && !strings.Contains(asked, "mixed") {
 		return nil
@@ -43,20 +46,37 @@ func (p *programs) make(dir string) error {
 	return p.makeOld()
 }
 
-// program is what nodes run at first.
+// program is what the nodes of a plan run at first.
 func (p *programs) program(t *testing.T, needs need) string {
 	t.Helper()
 	switch {
+	case needs&clocks != 0 && os.Getenv("CAIRN_FAULTS_BINARY") != "":
+		t.Skip("CAIRN_FAULTS_BINARY has no clock that can be moved")
+	case needs&clocks != 0:
+		return p.mutated(t, clockMutations)
 	case needs&older != 0:
 		return p.old
-	case needs&clocks == 0:
-		return p.current
 	}
-	p.once.Do(func() { p.err = mutant.Build(t.Context(), root, p.clock, clockMutations) })
-	if p.err != nil {
-		t.Fatal(p.err)
+	return p.current
+}
+
+// mutated builds this tree with mutations, once.
+func (p *programs) mutated(t *testing.T, list []mutant.Mutation) string {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	name := ""
+	for _, m := range list {
+		name += "+" + m.Name
 	}
-	return p.clock
+	if p.made[name] == "" {
+		to := filepath.Join(p.dir, fmt.Sprintf("cairn-%d", len(p.made)))
+		if err := mutant.Build(t.Context(), root, to, list); err != nil {
+			t.Fatal(err)
+		}
+		p.made[name] = to
+	}
+	return p.made[name]
 }
 
 // makeOld builds the commit that CAIRN_OLD_COMMIT names, or else the newest tag.
@@ -118,5 +138,5 @@ func TestClockMutations(t *testing.T) {
 	if testing.Short() || os.Getenv("NEMESIS") == "" {
 		t.Skip("builds the standard library: NEMESIS=clock-jump (make jepsen) runs it")
 	}
-	builds.program(t, clocks)
+	builds.mutated(t, clockMutations)
 }

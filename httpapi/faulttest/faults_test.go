@@ -30,6 +30,8 @@ const (
 	// auditWithin bounds the reading of everything at the end, auditTimeout one call.
 	auditWithin  = 3 * time.Minute
 	auditTimeout = 30 * time.Second
+	// mutantVariable tells a program with deliberate faults which one it is to have.
+	mutantVariable = "CAIRN_MUTANT"
 	// logTail is how much of a node's log is shown of what it should not say.
 	logTail = 4 << 10
 )
@@ -98,7 +100,7 @@ func TestFaults(t *testing.T) {
 	}
 	book := openBook(t)
 	for _, name := range names {
-		p := &plan{seed: seed(t), lasts: lasts}
+		p := &plan{seed: seed(t), lasts: lasts, mutant: os.Getenv("MUTANT")}
 		var known bool
 		if p.nemesis, known = nemesisNamed(name); !known {
 			t.Fatalf("NEMESIS: there is no %q", name)
@@ -151,11 +153,22 @@ func faults(t *testing.T, p *plan, book *book) {
 	row := r.judge(p, w)
 	row.Wall = time.Since(begun).Round(time.Second).String()
 	book.add(t, row)
-	if len(row.Findings) > 0 {
+	if p.mutant != "" {
+		r.convict(row)
+	} else if len(row.Findings) > 0 {
 		t.Fatalf("%d findings, see %s:\n%s", len(row.Findings), dir, strings.Join(row.Findings, "\n"))
 	}
 	if !t.Failed() {
 		book.clean(t, dir)
+	}
+}
+
+// convict fails if a program with a deliberate fault was not found guilty. That too
+// little happened convicts nobody.
+func (r *rig) convict(row *row) {
+	r.t.Logf("the mutant %s:\n%s", row.Mutant, strings.Join(row.Findings, "\n"))
+	if len(row.Findings) == row.Anomalies["floors"] {
+		r.t.Errorf("the mutant %s was not convicted", row.Mutant)
 	}
 }
 
@@ -196,7 +209,7 @@ func (r *rig) open(w faulttest.Workload) {
 // histories against its promises.
 func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 	row := &row{
-		Commit: commit(), Nemesis: p.name, Seed: p.seed, Time: p.lasts.String(), Date: time.Now().UTC().Format(time.RFC3339), Without: machine.without,
+		Commit: commit(), Nemesis: p.name, Mutant: p.mutant, Seed: p.seed, Time: p.lasts.String(), Date: time.Now().UTC().Format(time.RFC3339), Without: machine.without,
 		Counts: map[string]int{}, Anomalies: map[string]int{},
 	}
 	say := func(checker, format string, args ...any) {

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"cairn/fsm"
 	"cairn/httpapi/client"
 )
 
@@ -173,21 +172,4 @@ func (r *rig) named(name string) int {
 		}
 	}
 	return -1
-}
-
-// stateOf is a member's state as the cluster tells it; empty if it does not.
-func (r *rig) stateOf(rng *rand.Rand, name string) (state string, id fsm.NodeID) {
-	r.ask(rng, func(ctx context.Context, cl *client.Client) error {
-		list, err := cl.Nodes(ctx)
-		if err != nil {
-			return err
-		}
-		for _, n := range list.Nodes {
-			if n.Name == name {
-				state, id = n.State, n.ID
-			}
-		}
-		return nil
-	})
-	return state, id
 }

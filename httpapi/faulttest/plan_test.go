@@ -27,6 +27,10 @@ type plan struct {
 	nemesis
 	seed  uint64
 	lasts time.Duration
+
+	// mutant is which deliberate fault the nodes' program is to have, of those that
+	// CAIRN_FAULTS_BINARY was built with. Then the suite is on trial: it has to find it.
+	mutant string
 }
 
 // spares is how many nodes may join.

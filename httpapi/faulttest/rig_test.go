@@ -143,7 +143,7 @@ func (r *rig) settleDown(most int, p *plan) {
 		} else {
 			place = local.Place{HTTP: freePort(r.t), Cluster: freePort(r.t)}
 		}
-		place.Env = []string{clockVariable + "=" + r.clockFile(i)}
+		place.Env = []string{clockVariable + "=" + r.clockFile(i), mutantVariable + "=" + p.mutant}
 		r.places = append(r.places, place)
 	}
 	r.http = &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: 5 * time.Second}}
