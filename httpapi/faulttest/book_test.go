@@ -98,19 +98,6 @@ func (b *book) dir(t *testing.T, p *plan) string {
 	return dir
 }
 
-// clean removes what nobody needs of a run that found nothing; histories and logs of
-// one that found something stay, its data too.
-func (b *book) clean(t *testing.T, dir string) {
-	t.Helper()
-	if os.Getenv("CAIRN_FAULTS_KEEP") == "" {
-		t.Cleanup(func() {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 // add appends a row.
 func (b *book) add(t *testing.T, r *row) {
 	t.Helper()

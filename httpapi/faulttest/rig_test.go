@@ -59,6 +59,8 @@ type rig struct {
 	links links
 	disks []*disk // none without
 
+	worthless bool // nobody needs the run's files: it found nothing
+
 	sick      *sickness    // of decay
 	spareIsIn bool         // of churn
 	liar      []int        // of failThenCut
@@ -181,6 +183,11 @@ func (r *rig) end() {
 	r.http.CloseIdleConnections()
 	if r.network != nil {
 		r.network.Close()
+	}
+	if r.worthless && !r.t.Failed() {
+		if err := os.RemoveAll(r.dir); err != nil {
+			r.t.Error(err)
+		}
 	}
 }
 
