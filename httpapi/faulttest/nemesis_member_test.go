@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -38,36 +39,39 @@ func drain(r *rig, rng *rand.Rand) (string, func(), error) {
 	}, nil
 }
 
-// churn joins a new node, and has it leave when it is over.
+// churn joins a new node, and has one leave when it is over: any but the founder,
+// through which they join. Who left is the next to join, with nothing on its disk.
 func churn(r *rig, rng *rand.Rand) (string, func(), error) {
-	spare := len(r.nodes) - 1
-	if r.spareIsIn { // it could not leave
+	who := slices.IndexFunc(r.nodes, func(m *member) bool { return m.out })
+	if who < 0 { // the last one could not leave
 		return drain(r, rng)
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, joinWithin)
 	defer cancel()
-	r.born(spare)
-	if err := r.join(ctx, spare); err != nil {
+	r.born(who)
+	if err := r.join(ctx, who); err != nil {
 		r.say("%v", err)
-		r.Kill(spare)
+		if who < r.Nodes() {
+			r.Kill(who)
+		}
 		return "a node that could not join", func() {}, nil
 	}
 	r.count.add("joined", 1)
-	r.spareIsIn = true
-	m := r.nodes[spare]
-	m.mu.Lock()
-	m.want, m.ran = true, true
-	m.mu.Unlock()
-	return "join " + r.Name(spare), func() { r.leave(rng, spare) }, nil
+	m := r.nodes[who]
+	m.out = false
+	m.expect(true)
+	what := "join " + r.Name(who)
+	leaves := r.others(0)[rng.IntN(len(r.nodes)-1)]
+	return what, func() { r.leave(rng, leaves) }, nil
 }
 
-// join starts the spare node, which has nothing yet.
-func (r *rig) join(ctx context.Context, spare int) error {
-	if r.Nodes() == spare {
+// join starts a node that has nothing yet, or nothing any more.
+func (r *rig) join(ctx context.Context, who int) error {
+	if who == r.Nodes() {
 		_, err := r.Add(ctx)
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(r.Data(spare), "*"))
+	old, err := filepath.Glob(filepath.Join(r.Data(who), "*"))
 	if err != nil {
 		return err
 	}
@@ -76,39 +80,35 @@ func (r *rig) join(ctx context.Context, spare int) error {
 			return err
 		}
 	}
-	return r.Restart(ctx, spare)
+	return r.Restart(ctx, who)
 }
 
-// leave has the spare node leave; its process must end with 0.
-func (r *rig) leave(rng *rand.Rand, spare int) {
-	m, name := r.nodes[spare], r.Name(spare)
-	begin := time.Now()
-	expect := func(running bool) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.want, m.ran = running, running
-	}
-	expect(false)
+// leave has a node leave; its process must end with 0.
+func (r *rig) leave(rng *rand.Rand, who int) {
+	m, name, begin := r.nodes[who], r.Name(who), time.Now()
+	m.expect(false)
 	err := r.poll(leaveWithin, func() error {
 		_, err := r.admin(1, r.someone(rng)).Leave(r.ctx, name)
 		return err
 	})
 	if err != nil {
-		expect(true)
+		m.expect(true)
 		r.count.add("not left", 1)
 		r.say("%s could not be asked to leave: %v", name, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, leaveWithin)
 	defer cancel()
-	if err := r.Ended(ctx, spare); err != nil {
+	err = r.Ended(ctx, who)
+	if err != nil {
 		r.count.add("not left", 1)
 		r.say("%s was to leave: %v", name, err)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return
-		}
 	}
-	r.spareIsIn = false
+	if errors.Is(err, context.DeadlineExceeded) {
+		m.expect(true) // it is still there
+		return
+	}
+	m.out = true
 	r.say("%s left after %v", name, time.Since(begin).Round(100*time.Millisecond))
 }
 

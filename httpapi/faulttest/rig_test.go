@@ -61,10 +61,9 @@ type rig struct {
 
 	worthless bool // nobody needs the run's files: it found nothing
 
-	sick      *sickness    // of decay
-	spareIsIn bool         // of churn
-	liar      []int        // of failThenCut
-	newer     map[int]bool // of changeProgram
+	sick  *sickness    // of decay
+	liar  []int        // of failThenCut
+	newer map[int]bool // of changeProgram
 
 	network *netns.Network // nil: none
 	places  []local.Place  // of nodes and then of players
@@ -75,6 +74,8 @@ type rig struct {
 
 // member is a node, as its supervisor knows it.
 type member struct {
+	out bool // it is no member of the cluster now; of churn
+
 	mu     sync.Mutex
 	want   bool // it should run
 	ran    bool // it was started, and nobody has ended it since
@@ -100,7 +101,7 @@ func newRig(t *testing.T, p *plan, dir string, log *faulttest.Log) *rig {
 	}
 	binary := builds.program(t, p.needs)
 	for i := range most {
-		r.nodes = append(r.nodes, &member{want: i < nodes})
+		r.nodes = append(r.nodes, &member{want: i < nodes, out: i >= nodes})
 		r.known.URLs = append(r.known.URLs, "http://"+r.places[i].HTTP)
 		r.setClock(i, 0)
 	}
@@ -232,6 +233,14 @@ func (r *rig) supervise(i int) {
 		}
 		m.mu.Unlock()
 	}
+}
+
+// expect says that a node runs and should, or that it is about to end by itself and
+// may.
+func (m *member) expect(running bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.want, m.ran = running, running
 }
 
 // down ends nodes at once, with SIGKILL, and keeps them down.
