@@ -60,9 +60,10 @@ func churn(r *rig, rng *rand.Rand) (string, func(), error) {
 	m := r.nodes[who]
 	m.out = false
 	m.expect(true)
-	what := "join " + r.Name(who)
-	leaves := r.others(0)[rng.IntN(len(r.nodes)-1)]
-	return what, func() { r.leave(rng, leaves) }, nil
+	return "join " + r.Name(who), func() {
+		list := slices.DeleteFunc(r.some(rng, len(r.nodes)), func(i int) bool { return i == 0 })
+		r.leave(rng, list[0])
+	}, nil
 }
 
 // join starts a node that has nothing yet, or nothing any more.

@@ -258,11 +258,11 @@ func (r *rig) down(list ...int) {
 	r.count.add("killed", len(list))
 }
 
-// up lets nodes run again.
+// up lets nodes run again, unless they have left meanwhile.
 func (r *rig) up(list ...int) {
 	for _, i := range list {
 		r.nodes[i].mu.Lock()
-		r.nodes[i].want = true
+		r.nodes[i].want = !r.nodes[i].out
 		r.nodes[i].mu.Unlock()
 	}
 }
