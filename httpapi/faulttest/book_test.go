@@ -127,8 +127,9 @@ func (b *book) print(t *testing.T) {
 			continue
 		}
 		s := r.Summary
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n", strings.TrimSuffix(r.Nemesis+" "+r.Mutant, " "), r.Time, s.Faults, s.Ops, s.Acked, s.Under, s.Unknown,
-			s.Refused, s.None, r.Counts["leader changes"], r.Counts[dropped], r.Healed, anomalies(r.Anomalies))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t\n",
+			strings.TrimSuffix(r.Nemesis+" "+r.Mutant, " "), r.Time, s.Faults, s.Ops, s.Acked, s.Under, s.Unknown, s.Refused,
+			s.None, r.Counts["leader changes"], r.Counts[dropped], r.Healed, anomalies(r.Anomalies))
 	}
 	w.Flush()
 	t.Logf("%s at commit %s:\n%s", b.path, commit(), out.String())

@@ -144,6 +144,7 @@ func faults(t *testing.T, p *plan, book *book) {
 	r := newRig(t, p, dir, faulttest.NewLog(begun, file))
 	r.open(w)
 	r.say("%s begin to play", w)
+	r.meter.begin()
 	until := r.log.Now() + w.For()
 	played := r.play(w, begin)
 	r.haunt(p, until)
@@ -207,7 +208,8 @@ func (r *rig) open(w faulttest.Workload) {
 // histories against its promises.
 func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 	row := &row{
-		Commit: commit(), Nemesis: p.name, Mutant: p.mutant, Seed: p.seed, Time: p.lasts.String(), Date: time.Now().UTC().Format(time.RFC3339), Without: machine.without,
+		Commit: commit(), Nemesis: p.name, Mutant: p.mutant, Seed: p.seed, Time: p.lasts.String(),
+		Date: time.Now().UTC().Format(time.RFC3339), Without: machine.without,
 		Counts: map[string]int{}, Anomalies: map[string]int{},
 	}
 	say := func(checker, format string, args ...any) {
@@ -276,6 +278,9 @@ func (r *rig) finish(p *plan, row *row, say func(checker, format string, args ..
 	r.count.mu.Unlock()
 	if r.counted(p.proof) == 0 {
 		say("floors", "%s was to show in %q, and there is none: this run proves nothing", p.name, p.proof)
+	}
+	if strings.HasSuffix(p.name, "-leader") && r.meter.total() == 0 {
+		say("floors", "%s, and no leadership changed: this run proves nothing", p.name)
 	}
 	if n := r.count.of("not left"); n > 0 && !p.mix {
 		say("leave", "%d times the new node could not leave", n)

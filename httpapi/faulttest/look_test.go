@@ -42,6 +42,13 @@ func (m *leaderMeter) take(node int, value float64) {
 	m.last[node] = value
 }
 
+// begin forgets what was counted so far: it was the founding.
+func (m *leaderMeter) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sum = 0
+}
+
 func (m *leaderMeter) total() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -68,8 +68,10 @@ func (r *rig) name(list []int) string {
 func nemeses() []nemesis {
 	list := slices.Concat(processNemeses, networkNemeses, diskNemeses, clockNemeses, memberNemeses)
 	return append(list,
-		anyOf("short", list, "kill-one", "kill-leader", "kill-controller", "pause-leader", "pause-one", "halves", "isolate-leader", "mute", "powercut-one"),
-		anyOf("partitions-and-crashes", list, "kill-one", "kill-leader", "kill-minority", "pause-leader", "pause-minority", "halves", "isolate", "isolate-leader", "mute", "deaf", "bridge", "ring", "flap", "loss"),
+		anyOf("short", list, "kill-one", "kill-leader", "kill-controller", "pause-leader", "pause-one",
+			"halves", "isolate-leader", "mute", "powercut-one"),
+		anyOf("partitions-and-crashes", list, "kill-one", "kill-leader", "kill-minority", "pause-leader", "pause-minority",
+			"halves", "isolate", "isolate-leader", "mute", "deaf", "bridge", "ring", "flap", "loss"),
 		anyOf("all", list),
 	)
 }

@@ -96,10 +96,10 @@ func newRig(t *testing.T, p *plan, dir string, log *faulttest.Log) *rig {
 	most := nodes + p.spares()
 	t.Cleanup(r.end)
 	r.settleDown(most, p)
-	if p.needs&disks != 0 {
+	if r.has&disks != 0 {
 		r.mountDisks(most, p.seed)
 	}
-	binary := builds.program(t, p.needs)
+	binary := builds.program(t, r.has&p.needs)
 	for i := range most {
 		r.nodes = append(r.nodes, &member{want: i < nodes, out: i >= nodes})
 		r.known.URLs = append(r.known.URLs, "http://"+r.places[i].HTTP)
