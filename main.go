@@ -80,9 +80,8 @@ var errAnew = errors.New("this node starts again")
 // serve runs a node until ctx ends or a part of it fails. Parts are started in
 // the order of the graph above, from the disk up, and stopped in reverse.
 func serve(ctx context.Context, conf cli.ServeConfig) error {
-	logs := cluster.NewLogSink(conf.Stderr) // raft must never wait for a terminal
+	logs, recent, log := logging(conf.Stderr)
 	defer logs.Close()
-	log := slog.New(slog.NewTextHandler(logs, nil))
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	fatal := func(err error) {
@@ -128,7 +127,7 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 			fail(fmt.Errorf("serve clients: %w", err))
 		}
 	}()
-	debugAddr, stopDebug, err := serveDebug(conf.Debug)
+	debugAddr, stopDebug, err := serveDebug(conf.Debug, recent)
 	if err != nil {
 		return err
 	}
@@ -148,6 +147,13 @@ func serve(ctx context.Context, conf cli.ServeConfig) error {
 		return err
 	}
 	return nil
+}
+
+// logging returns a logger, where its lines go to, and who remembers the newest.
+func logging(w io.Writer) (*cluster.LogSink, *debug.Log, *slog.Logger) {
+	sink := cluster.NewLogSink(w) // raft must never wait for a terminal
+	recent := debug.NewLog()
+	return sink, recent, slog.New(recent.Handler(slog.NewTextHandler(sink, nil)))
 }
 
 // apiServer is the server for clients, with the limits that the flags set.
@@ -170,7 +176,7 @@ func connections(asked int) int {
 }
 
 // serveDebug opens the debug port, if one is asked for, and returns its address.
-func serveDebug(addr string) (bound string, stop func(), err error) {
+func serveDebug(addr string, log *debug.Log) (bound string, stop func(), err error) {
 	if addr == "" {
 		return "", func() {}, nil
 	}
@@ -178,7 +184,7 @@ func serveDebug(addr string) (bound string, stop func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("listen for profiles: %w", err)
 	}
-	server := &http.Server{Handler: debug.Handler(), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: debug.Handler(log), ReadHeaderTimeout: time.Second}
 	go server.Serve(l)
 	return l.Addr().String(), func() { server.Close() }, nil
 }

@@ -82,8 +82,12 @@ func TestSummary(t *testing.T) {
 		return Op{Kind: Submit, Outcome: OK, Call: from, Return: to, Result: &Result{}}
 	}
 	ops := []Op{
-		ack(0, s), ack(s, 2*s), {Kind: Fault, Call: 4 * s, Return: 8 * s}, {Kind: Fault, Call: 6 * s, Return: 10 * s},
-		ack(5*s, 9*s), ack(9*s, 11*s), ack(15*s, 20*s), {Kind: ReadTeam, Outcome: Unknown, Return: 16 * s}, {Kind: ReadTable, Return: 17 * s},
+		ack(0, s), ack(s, 2*s),
+		{Kind: Fault, Call: 4 * s, Return: 8 * s},
+		{Kind: Fault, Call: 6 * s, Return: 10 * s},
+		ack(5*s, 9*s), ack(9*s, 11*s), ack(15*s, 20*s),
+		{Kind: ReadTeam, Outcome: Unknown, Return: 16 * s},
+		{Kind: ReadTable, Return: 17 * s},
 	}
 	got := Summarize(ops)
 	want := Summary{
@@ -113,7 +117,8 @@ func TestNobodyToldIsConvicted(t *testing.T) {
 func TestTimeline(t *testing.T) {
 	var b bytes.Buffer
 	ops := []Op{
-		{Kind: Submit, Outcome: OK, Return: time.Second, Result: &Result{}}, {Kind: Fault, Text: "cut <n1>", Call: time.Second, Return: 3 * time.Second},
+		{Kind: Submit, Outcome: OK, Return: time.Second, Result: &Result{}},
+		{Kind: Fault, Text: "cut <n1>", Call: time.Second, Return: 3 * time.Second},
 		{Kind: Submit, Outcome: Unknown, Return: 2 * time.Second},
 	}
 	if err := WriteTimeline(&b, "seed 7", ops, []Verdict{{"kept", []string{"k is lost"}}}); err != nil {

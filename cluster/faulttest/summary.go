@@ -120,8 +120,10 @@ func (f Floors) Missing(s Summary) (out []string) {
 		what        string
 		least, have int
 	}{
-		{"submissions acknowledged", f.Acked, s.Acked}, {"submissions acknowledged under a fault", f.Under, s.Under},
-		{"faults", f.Faults, s.Faults}, {"keys that were known", f.Replayed, s.Replayed},
+		{"submissions acknowledged", f.Acked, s.Acked},
+		{"submissions acknowledged under a fault", f.Under, s.Under},
+		{"faults", f.Faults, s.Faults},
+		{"keys that were known", f.Replayed, s.Replayed},
 	} {
 		if x.have < x.least {
 			out = append(out, fmt.Sprintf("only %d %s, at least %d are needed: this run proves too little", x.have, x.what, x.least))

@@ -65,7 +65,7 @@ type bundleSources struct {
 }
 
 func (a *app) debugCommand() *cobra.Command {
-	return a.online(group("debug", "Find out what is wrong", groupTools, a.debugBundle()))
+	return group("debug", "Find out what is wrong", groupTools, a.online(a.debugBundle()), a.debugLog())
 }
 
 func (a *app) debugBundle() *cobra.Command {
@@ -188,11 +188,12 @@ func (b *bundle) cluster(ctx context.Context, c *client.Client) error {
 // profiles takes what debug ports have to say.
 func (b *bundle) profiles(ctx context.Context, hc *http.Client, ports []string) error {
 	for i, port := range ports {
-		base := strings.TrimSuffix(port, "/") + "/debug/pprof/"
+		base := strings.TrimSuffix(port, "/") + "/debug/"
 		for _, p := range []struct{ name, path string }{
-			{"goroutines.txt", "goroutine?debug=2"},
-			{"heap.pprof", "heap"},
-			{"cpu.pprof", "profile?seconds=" + fmt.Sprint(int(cpuProfile.Seconds()))},
+			{"log.txt", "log?lines=2048"},
+			{"goroutines.txt", "pprof/goroutine?debug=2"},
+			{"heap.pprof", "pprof/heap"},
+			{"cpu.pprof", "pprof/profile?seconds=" + fmt.Sprint(int(cpuProfile.Seconds()))},
 		} {
 			name := fmt.Sprintf("debug/%d/%s", i+1, p.name)
 			if err := b.add(ctx, name, func(ctx context.Context) ([]byte, error) { return get(ctx, hc, base+p.path) }); err != nil {

@@ -24,11 +24,13 @@ func TestHandler(t *testing.T) {
 		{"192.0.2.1:6060", "/debug/pprof/", 403, ""},
 		{"", "/debug/pprof/", 403, ""},
 		{"127.0.0.1:6060", "/metrics", 404, ""},
+		{"127.0.0.1:6060", "/debug/log", 200, ""},
+		{"evil.example:6060", "/debug/log", 403, "only to localhost"},
 	} {
 		r := httptest.NewRequest("GET", c.path, nil)
 		r.Host = c.host
 		w := httptest.NewRecorder()
-		debug.Handler().ServeHTTP(w, r)
+		debug.Handler(debug.NewLog()).ServeHTTP(w, r)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.has) {
 			t.Errorf("%s as %q: %d %.80q, want %d and %q", c.path, c.host, w.Code, w.Body, c.status, c.has)
 		}
