@@ -16,9 +16,9 @@ var fatal, refusal = []string{"exit status 70"}, []string{"exit status 70", "exi
 
 var diskNemeses = []nemesis{
 	{name: "slow-disk", needs: disks, proof: "slow disks", excuses: fatal, hurt: slowDisk},
-	{name: "eio", needs: disks, proof: "failing disks", excuses: fatal, hurt: failSyncs},
-	{name: "enospc", needs: disks, proof: "failing disks", excuses: fatal, hurt: failWrites},
-	{name: "eio-powercut", needs: disks, proof: "pages lost", excuses: fatal, hurt: failThenCut},
+	{name: "eio", needs: disks, proof: "failing disks", excuses: refusal, hurt: failSyncs},
+	{name: "enospc", needs: disks, proof: "failing disks", excuses: refusal, hurt: failWrites},
+	{name: "eio-powercut", needs: disks, proof: "pages lost", excuses: refusal, hurt: failThenCut},
 	{name: "powercut-one", needs: disks, proof: "pages lost", hurt: powerCut(oneOf(anyone, leading))},
 	{name: "powercut-minority", needs: disks, proof: "pages lost", hurt: powerCut(minority)},
 	{name: "powercut-all", needs: disks, proof: "pages lost", hurt: powerCut(everyone)},
