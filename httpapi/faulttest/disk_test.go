@@ -3,11 +3,13 @@
 package faulttest
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"cairn/store/lazyfs"
 )
@@ -122,4 +124,30 @@ func writeAt(path string, at int64, b []byte) error {
 	defer f.Close()
 	_, err = f.WriteAt(b, at)
 	return err
+}
+
+// TestDamageIsUndone: what rot did to a file is one bit, or its end, and undo puts it
+// back.
+func TestDamageIsUndone(t *testing.T) {
+	dir := t.TempDir()
+	path, text := filepath.Join(dir, "file"), []byte("what is written here, and stays")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(50) {
+		d, err := rot(rand.New(rand.NewPCG(seed, 0)), dir, seed%2 == 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if err != nil || bytes.Equal(got, text) || len(got) != len(text) && seed%2 != 0 {
+			t.Errorf("seed %d, %s: %q (%v)", seed, d.what, got, err)
+		}
+		if err := d.undo(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, text) {
+			t.Fatalf("seed %d, %s, undone: %q (%v)", seed, d.what, got, err)
+		}
+	}
 }
