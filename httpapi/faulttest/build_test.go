@@ -121,8 +121,8 @@ func git(args ...string) (string, error) {
 // dirty ends the name of a commit if the tree has changes.
 const dirty = "-dirty"
 
-// commit is what the results are about.
-func commit() string {
+// commit is what the results are about: the tree as it was when the test began.
+var commit = sync.OnceValue(func() string {
 	head, err := git("rev-parse", "--short=12", "HEAD")
 	if err != nil {
 		return "unknown"
@@ -131,7 +131,7 @@ func commit() string {
 		head += dirty
 	}
 	return head
-}
+})
 
 // TestClockMutations: what they replace is still there.
 func TestClockMutations(t *testing.T) {

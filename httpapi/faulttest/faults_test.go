@@ -61,6 +61,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	commit()
 	probe()
 	code := m.Run()
 	if code == 0 {
