@@ -255,16 +255,14 @@ func (r *rig) audit(w faulttest.Workload) {
 	r.say("the audit is through")
 }
 
-// floors are what a run must have had. A cluster without its quorum acknowledges
-// nothing, so little is asked of what happens under faults.
+// floors are what a run must have had.
 func (r *rig) floors(p *plan, w faulttest.Workload) faulttest.Floors {
 	seconds := int(w.For().Seconds())
-	under := seconds
-	switch p.name {
-	case "kill-all", "powercut-all", "kill-majority", "pause-majority", "ring":
-		under = 0
+	f := faulttest.Floors{Acked: 10 * seconds, Under: seconds, Faults: max(1, seconds/20), Replayed: seconds / 4}
+	if p.dark {
+		f.Acked, f.Under = 2*seconds, 0
 	}
-	return faulttest.Floors{Acked: 10 * seconds, Under: under, Faults: max(1, seconds/20), Replayed: seconds / 4}
+	return f
 }
 
 // finish counts what was done, ends the nodes, and reads what they said.

@@ -21,7 +21,7 @@ var diskNemeses = []nemesis{
 	{name: "eio-powercut", needs: disks, proof: "power cuts", excuses: refusal, hurt: failThenCut},
 	{name: "powercut-one", needs: disks, proof: "power cuts", hurt: powerCut(oneOf(anyone, leading))},
 	{name: "powercut-minority", needs: disks, proof: "power cuts", hurt: powerCut(minority)},
-	{name: "powercut-all", needs: disks, proof: "power cuts", hurt: powerCut(everyone)},
+	{name: "powercut-all", needs: disks, proof: "power cuts", dark: true, hurt: powerCut(everyone)},
 	{name: "bitflip", proof: "files damaged", excuses: refusal, hurt: decay(false)},
 	{name: "truncate", proof: "files damaged", excuses: refusal, hurt: decay(true)},
 }

@@ -28,6 +28,9 @@ type nemesis struct {
 	excuses []string
 	spare   bool // it joins a node
 	mix     bool // it is one of several others at a time, or two
+	// dark: nobody has a quorum meanwhile, so nothing is asked of that time, and it
+	// takes longer until there are leaders again.
+	dark bool
 	// hurt begins a fault and says what it is; heal ends it.
 	hurt func(*rig, *rand.Rand) (what string, heal func(), err error)
 }

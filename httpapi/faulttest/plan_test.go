@@ -20,6 +20,8 @@ const (
 	// pauseLeast to pauseMost.
 	faultLeast, faultMost = 3 * time.Second, 8 * time.Second
 	pauseLeast, pauseMost = 2 * time.Second, 5 * time.Second
+	// dawn is how much longer the pause is after a fault that left nobody with a quorum.
+	dawn = 6 * time.Second
 )
 
 // plan is one run.
@@ -135,6 +137,9 @@ func (r *rig) haunt(p *plan, end time.Duration) {
 		wait(r.ctx, lasts)
 		for _, heal := range heals {
 			heal()
+		}
+		if p.dark {
+			wait(r.ctx, dawn)
 		}
 	}
 }
