@@ -258,7 +258,7 @@ func (r *rig) audit(w faulttest.Workload) {
 // floors are what a run must have had.
 func (r *rig) floors(p *plan, w faulttest.Workload) faulttest.Floors {
 	seconds := int(w.For().Seconds())
-	f := faulttest.Floors{Acked: 10 * seconds, Under: seconds, Faults: max(1, seconds/20), Replayed: seconds / 4}
+	f := faulttest.Floors{Acked: 10 * seconds, Under: seconds, Faults: max(1, seconds/30), Replayed: seconds / 4}
 	if p.dark {
 		f.Acked, f.Under = 2*seconds, 0
 	}
