@@ -217,13 +217,14 @@ func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 		row.Findings = append(row.Findings, checker+": "+fmt.Sprintf(format, args...))
 		row.Anomalies[checker]++
 	}
-	begun := time.Now()
+	begun, patience := time.Now(), auditWithin
 	if err := r.poll(healWithin, r.whole); err != nil {
+		patience = 10 * callTimeout // it is convicted already
 		say("heals", "nothing is wrong any more for %v, and the cluster is not whole: %v", healWithin, err)
 	}
 	row.Healed = time.Since(begun).Round(100 * time.Millisecond).String()
 	r.say("whole after %s", row.Healed)
-	r.audit(w)
+	r.audit(w, patience)
 	ops, err := r.histories()
 	if err != nil {
 		say("history", "%v", err)
@@ -246,8 +247,8 @@ func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 }
 
 // audit asks every node that should run for everything.
-func (r *rig) audit(w faulttest.Workload) {
-	ctx, cancel := context.WithTimeout(r.ctx, auditWithin)
+func (r *rig) audit(w faulttest.Workload, within time.Duration) {
+	ctx, cancel := context.WithTimeout(r.ctx, within)
 	defer cancel()
 	w.Timeout = auditTimeout
 	c := &remote{known: r.known, http: r.http, asked: auditTimeout / 2, replicas: r.wanted()}
