@@ -51,6 +51,9 @@ func openBook(t *testing.T) *book {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := sweep(root); err != nil {
+		t.Log(err)
+	}
 	b := &book{root: root, path: filepath.Join(root, "results.ndjson"), resume: os.Getenv("NEMESIS") == "every"}
 	file, err := os.Open(b.path)
 	if os.IsNotExist(err) {

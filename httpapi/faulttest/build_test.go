@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +41,7 @@ func (p *programs) make(dir string) error {
 			return err
 		}
 	}
-	if asked := os.Getenv("NEMESIS"); asked != "every" && !strings.Contains(asked, "mixed") {
+	if !askedForOld() {
 		return nil
 	}
 	return p.makeOld()
@@ -77,6 +78,12 @@ func (p *programs) mutated(t *testing.T, list []mutant.Mutation) string {
 		p.made[name] = to
 	}
 	return p.made[name]
+}
+
+// askedForOld: it is built only for who needs it.
+func askedForOld() bool {
+	asked := os.Getenv("NEMESIS")
+	return asked == "every" || slices.Contains(strings.Split(asked, ","), "mixed")
 }
 
 // makeOld builds the commit that CAIRN_OLD_COMMIT names, or else the newest tag.

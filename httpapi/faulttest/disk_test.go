@@ -4,12 +4,16 @@ package faulttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"cairn/store/lazyfs"
 )
@@ -37,6 +41,29 @@ func (r *rig) mountDisks(most int, seed uint64) {
 		}
 		r.disks = append(r.disks, d)
 	}
+}
+
+// sweep unmounts what a run left that was ended before its end: mounts below root whose
+// server is gone.
+func sweep(root string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || !strings.HasPrefix(fields[0], "lazyfs") || !strings.HasPrefix(fields[1], root+"/") {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(fields[1], &st); !errors.Is(err, unix.ENOTCONN) {
+			continue // it belongs to a run that goes on
+		}
+		if err := unix.Unmount(fields[1], unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", fields[1], err)
+		}
+	}
+	return nil
 }
 
 func (d *disk) mount() (err error) {

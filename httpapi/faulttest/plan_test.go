@@ -76,10 +76,11 @@ func probe() {
 	} else {
 		machine.has |= disks
 	}
-	if builds.old == "" {
-		machine.without = append(machine.without, "NO MIXED VERSIONS: they were not asked for, or CAIRN_OLD_COMMIT names no commit and there is no tag")
-	} else {
+	switch {
+	case builds.old != "":
 		machine.has |= older
+	case askedForOld():
+		machine.without = append(machine.without, "NO MIXED VERSIONS: CAIRN_OLD_COMMIT names no commit, and there is no tag")
 	}
 }
 
