@@ -8,7 +8,7 @@ ARGS ?=
 TOOL = $(GO) tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint deps bench scale bench-mission sim seeds fuzz clean
+.PHONY: help build run demo test race lint deps bench scale bench-mission sim seeds jepsen jepsen-short fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
 
 seeds: ## faults in virtual time, a table at the end (TIME=10m NEMESIS=power,clock QUIET=1)
 	TIME=$(or $(TIME),10m) $(GO) test ./cluster -count 1 -run TestFaultSeeds -v -timeout 0
+
+jepsen: ## hurt clusters in every way, TIME=5m each, and judge them; or NEMESIS=halves SEED=7 (as root)
+	NEMESIS="$(or $(NEMESIS),every)" SEED="$(SEED)" TIME="$(or $(TIME),5m)" \
+	  $(GO) test -count 1 -v -timeout 0 -run 'TestFaults$$' ./httpapi/faulttest
+
+jepsen-short: ## one short run of a mix of faults; it is in "make test" too
+	NEMESIS= SEED="$(SEED)" TIME= $(GO) test -count 1 -v -run 'TestFaults$$' ./httpapi/faulttest
 
 fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)
