@@ -257,10 +257,13 @@ func (h *realHunt) checkBoard(c *cluster, node int) {
 	}
 }
 
-// checkHistories reads every team's history: each line once, in its place.
+// checkHistories reads every team's history: each line once, in its place. So many
+// readers may be refused for a moment, as by any node that has much to do: they ask
+// it again.
 func (h *realHunt) checkHistories(c *cluster, node int) {
 	c.t.Helper()
 	cl := c.at(node, c.AdminToken())
+	cl.Attempts = client.DefaultAttempts
 	var all errgroup.Group
 	all.SetLimit(readers)
 	for team, lines := range h.lines {
