@@ -38,7 +38,7 @@ var (
 	// shortFire is full speed: two cores need this long, and where there are more
 	// the kills still find the hunt under way.
 	shortFire = fire{lasts: 8 * time.Second, kills: 2, apart: 1200 * time.Millisecond}
-	longFire  = fire{lasts: 60 * time.Second, kills: 10, apart: 2500 * time.Millisecond}
+	longFire  = fire{lasts: 60 * time.Second, kills: 10, apart: 2 * time.Second}
 )
 
 // TestRealHunt plays a real hunt while nodes are killed, cuts the power of all
