@@ -48,7 +48,7 @@ scale: build ## clusters of 3 to 31 nodes under one load, with a plot (ARGS="--n
 bench-mission: build ## Cairn against every event on every node, and in trouble, with a plot (ARGS="--soak 0")
 	./cairn bench mission --plot mission.svg $(ARGS)
 
-sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
+sim: ## the long tests: faults, crashes, the real hunt at its pace (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
 
 seeds: ## faults in virtual time, a table at the end (TIME=10m NEMESIS=power,clock QUIET=1)
