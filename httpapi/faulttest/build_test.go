@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"cairn/cluster/faulttest"
 	"cairn/httpapi/faulttest/mutant"
 )
 
@@ -26,6 +27,8 @@ type programs struct {
 	current string // this tree's
 	old     string // of an older commit; empty: there is none
 
+	overlays []string // of all but the old one: the mutants', if MUTANT names one
+
 	mu   sync.Mutex
 	made map[string]string // mutated ones, by the names of their mutations
 }
@@ -34,12 +37,20 @@ var builds programs
 
 // make builds what every run needs, in dir.
 func (p *programs) make(dir string) error {
-	p.dir, p.current, p.made = dir, os.Getenv("CAIRN_FAULTS_BINARY"), map[string]string{}
-	if p.current == "" {
-		p.current = filepath.Join(dir, "cairn")
-		if err := mutant.Build(context.Background(), root, p.current, nil); err != nil {
+	p.dir, p.current, p.made = dir, filepath.Join(dir, "cairn"), map[string]string{}
+	if os.Getenv("MUTANT") != "" {
+		tree, err := filepath.Abs(root)
+		if err != nil {
 			return err
 		}
+		overlay, err := faulttest.Overlay(tree, dir)
+		if err != nil {
+			return err
+		}
+		p.overlays = []string{overlay}
+	}
+	if err := mutant.Build(context.Background(), root, p.current, nil, p.overlays...); err != nil {
+		return err
 	}
 	if !askedForOld() {
 		return nil
@@ -51,8 +62,6 @@ func (p *programs) make(dir string) error {
 func (p *programs) program(t *testing.T, needs need) string {
 	t.Helper()
 	switch {
-	case needs&clocks != 0 && os.Getenv("CAIRN_FAULTS_BINARY") != "":
-		t.Skip("CAIRN_FAULTS_BINARY has no clock that can be moved")
 	case needs&clocks != 0:
 		return p.mutated(t, clockMutations)
 	case needs&older != 0:
@@ -72,7 +81,7 @@ func (p *programs) mutated(t *testing.T, list []mutant.Mutation) string {
 	}
 	if p.made[name] == "" {
 		to := filepath.Join(p.dir, fmt.Sprintf("cairn-%d", len(p.made)))
-		if err := mutant.Build(t.Context(), root, to, list); err != nil {
+		if err := mutant.Build(t.Context(), root, to, list, p.overlays...); err != nil {
 			t.Fatal(err)
 		}
 		p.made[name] = to

@@ -30,8 +30,6 @@ const (
 	// auditWithin bounds the reading of everything at the end, auditTimeout one call.
 	auditWithin  = 3 * time.Minute
 	auditTimeout = 30 * time.Second
-	// mutantVariable tells a program with deliberate faults which one it is to have.
-	mutantVariable = "CAIRN_MUTANT"
 	// logTail is how much of a node's log is shown of what it should not say.
 	logTail = 4 << 10
 )
@@ -224,7 +222,7 @@ func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 	}
 	row.Healed = time.Since(begun).Round(100 * time.Millisecond).String()
 	r.say("whole after %s", row.Healed)
-	r.audit(w, patience)
+	r.audit(p, w, patience)
 	ops, err := r.histories()
 	if err != nil {
 		say("history", "%v", err)
@@ -247,11 +245,11 @@ func (r *rig) judge(p *plan, w faulttest.Workload) *row {
 }
 
 // audit asks every node that should run for everything.
-func (r *rig) audit(w faulttest.Workload, within time.Duration) {
+func (r *rig) audit(p *plan, w faulttest.Workload, within time.Duration) {
 	ctx, cancel := context.WithTimeout(r.ctx, within)
 	defer cancel()
 	w.Timeout = auditTimeout
-	c := &remote{known: r.known, http: r.http, asked: auditTimeout / 2, replicas: r.wanted()}
+	c := &remote{known: r.known, http: r.http, asked: auditTimeout / 2, replicas: r.wanted(), old: r.has&p.needs&older != 0}
 	w.Audit(ctx, c, r.log, r.wanted())
 	r.say("the audit is through")
 }

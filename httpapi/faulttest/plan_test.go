@@ -30,8 +30,8 @@ type plan struct {
 	seed  uint64
 	lasts time.Duration
 
-	// mutant is which deliberate fault the nodes' program is to have, of those that
-	// CAIRN_FAULTS_BINARY was built with. Then the suite is on trial: it has to find it.
+	// mutant is which deliberate fault the nodes' program is to have, of
+	// faulttest.Mutants. Then the suite is on trial: it has to find it.
 	mutant string
 }
 

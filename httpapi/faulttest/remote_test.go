@@ -42,6 +42,7 @@ type remote struct {
 	asked time.Duration // what a node is given for a request; its answer has until the caller's deadline
 
 	replicas []int // nodes that Hashes compares
+	old      bool  // they have no checkpoints, because one of them is of an older program
 }
 
 var _ faulttest.Cluster = (*remote)(nil)
@@ -175,12 +176,17 @@ func (r *remote) history(ctx context.Context, node int, team fsm.TeamID, c clien
 	}
 }
 
-// Hashes are those of everything that stale reads tell of each partition's teams,
-// through each of the nodes: one that has a replica answers from it. Replicas that
-// are behind get time to catch up; those that stay different are told.
+// Hashes are those of all replicas' states at a checkpoint; without checkpoints,
+// those of everything that stale reads tell of each partition's teams, through each of
+// the nodes: one that has a replica answers from it. Replicas that are behind get time
+// to catch up; those that stay different, or do not tell, are told.
 func (r *remote) Hashes(ctx context.Context, node int) ([]faulttest.Hash, error) {
+	look := r.checkpoint
+	if r.old {
+		look = r.hashes
+	}
 	for {
-		hashes, same, err := r.hashes(ctx, node)
+		hashes, same, err := look(ctx, node)
 		if err != nil || same {
 			return hashes, err
 		}
@@ -189,6 +195,26 @@ func (r *remote) Hashes(ctx context.Context, node int) ([]faulttest.Hash, error)
 			return hashes, nil
 		}
 	}
+}
+
+// checkpoint has all replicas hash their states once, and says whether all told the
+// same.
+func (r *remote) checkpoint(ctx context.Context, node int) (out []faulttest.Hash, same bool, err error) {
+	list, err := r.at(node, r.Admin).Checkpoint(ctx, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	same = true
+	for _, p := range list.Partitions {
+		if len(p.Replicas) == 0 {
+			out, same = append(out, faulttest.Hash{Partition: int(p.ID), Node: "no replica: " + p.Detail}), false
+		}
+		for _, replica := range p.Replicas {
+			out = append(out, faulttest.Hash{Partition: int(p.ID), Node: string(replica.Node), Sum: replica.Hash})
+			same = same && replica.Hash != "" && p.Agree
+		}
+	}
+	return out, same, nil
 }
 
 // hashes reads all once, and says whether all are the same.

@@ -146,7 +146,7 @@ func (r *rig) settleDown(most int, p *plan) {
 		} else {
 			place = local.Place{HTTP: freePort(r.t), Cluster: freePort(r.t)}
 		}
-		place.Env = []string{clockVariable + "=" + r.clockFile(i), mutantVariable + "=" + p.mutant}
+		place.Env = []string{clockVariable + "=" + r.clockFile(i), faulttest.MutantVariable + "=" + p.mutant}
 		r.places = append(r.places, place)
 	}
 	r.http = &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: 5 * time.Second}}

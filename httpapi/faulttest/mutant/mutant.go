@@ -26,23 +26,24 @@ const Goroot = "GOROOT/"
 type Mutation struct{ Name, File, Old, New string }
 
 // Build builds the package cairn of the module at root, with all mutations, as the
-// program to. Mutations of one file apply one after the other. flags are more flags
-// of "go build".
-func Build(ctx context.Context, root, to string, list []Mutation, flags ...string) error {
+// program to. Mutations of one file apply one after the other. What other overlays
+// replace, files that "go build -overlay" reads, is replaced too; it must be other
+// files.
+func Build(ctx context.Context, root, to string, list []Mutation, overlays ...string) error {
 	dir, err := os.MkdirTemp(filepath.Dir(to), "overlay-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", to}
-	if len(list) > 0 {
-		overlay, err := write(ctx, root, dir, list)
+	if len(list)+len(overlays) > 0 {
+		overlay, err := write(ctx, root, dir, list, overlays)
 		if err != nil {
 			return err
 		}
 		args = append(args, "-overlay", overlay)
 	}
-	if _, err := run(ctx, root, append(append(args, flags...), ".")...); err != nil {
+	if _, err := run(ctx, root, append(args, ".")...); err != nil {
 		return fmt.Errorf("build the program: %w", err)
 	}
 	return nil
@@ -61,7 +62,7 @@ func run(ctx context.Context, root string, args ...string) (string, error) {
 
 // write writes the changed files and the overlay that names them, and returns its
 // path.
-func write(ctx context.Context, root, dir string, list []Mutation) (string, error) {
+func write(ctx context.Context, root, dir string, list []Mutation, overlays []string) (string, error) {
 	goroot, err := run(ctx, root, "env", "GOROOT")
 	if err != nil {
 		return "", err
@@ -83,12 +84,36 @@ func write(ctx context.Context, root, dir string, list []Mutation) (string, erro
 			return "", err
 		}
 	}
+	for _, other := range overlays {
+		if err := merge(replace, other); err != nil {
+			return "", err
+		}
+	}
 	raw, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
 	overlay := filepath.Join(dir, "overlay.json")
 	return overlay, os.WriteFile(overlay, raw, 0o600)
+}
+
+// merge adds what another overlay replaces.
+func merge(replace map[string]string, overlay string) error {
+	raw, err := os.ReadFile(overlay)
+	if err != nil {
+		return err
+	}
+	var other struct{ Replace map[string]string }
+	if err := json.Unmarshal(raw, &other); err != nil {
+		return fmt.Errorf("overlay %s: %w", overlay, err)
+	}
+	for path, by := range other.Replace {
+		if _, twice := replace[path]; twice {
+			return fmt.Errorf("overlay %s: %s is replaced already", overlay, path)
+		}
+		replace[path] = by
+	}
+	return nil
 }
 
 // apply returns the text of the file at path, changed. Texts are those of files that

@@ -57,3 +57,27 @@ func TestBuild(t *testing.T) {
 		})
 	}
 }
+
+// TestOverlays: another overlay has its say, about other files.
+func TestOverlays(t *testing.T) {
+	root, dir := newModule(t), t.TempDir()
+	word, overlay := filepath.Join(dir, "word.go"), filepath.Join(dir, "overlay.json")
+	for path, text := range map[string]string{
+		word:    "package main\n\nconst word = \"another\"\n",
+		overlay: `{"Replace":{"` + filepath.Join(root, "word.go") + `":"` + word + `"}}`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := filepath.Join(dir, "program")
+	if err := Build(t.Context(), root, to, []Mutation{{"m", "main.go", "println(word)", "println(word, 2)"}}, overlay); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(to).CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "another 2" {
+		t.Errorf("it says %q (%v)", out, err)
+	}
+	if err := Build(t.Context(), root, to, []Mutation{{"m", "word.go", "right", "wrong"}}, overlay); err == nil || !strings.Contains(err.Error(), "replaced already") {
+		t.Errorf("one file by two: %v", err)
+	}
+}
