@@ -97,14 +97,17 @@ func TestFaults(t *testing.T) {
 			t.Fatalf("TIME: %v", err)
 		}
 	}
-	book := openBook(t)
+	var plans []*plan
 	for _, name := range names {
-		p := &plan{seed: seed(t), lasts: lasts, mutant: os.Getenv("MUTANT")}
-		var known bool
-		if p.nemesis, known = nemesisNamed(name); !known {
+		n, known := nemesisNamed(name)
+		if !known {
 			t.Fatalf("NEMESIS: there is no %q", name)
 		}
-		t.Run(name, func(t *testing.T) { faults(t, p, book) })
+		plans = append(plans, &plan{nemesis: n, seed: seed(t), lasts: lasts, mutant: os.Getenv("MUTANT")})
+	}
+	book := openBook(t)
+	for _, p := range plans {
+		t.Run(p.name, func(t *testing.T) { faults(t, p, book) })
 	}
 	book.print(t)
 }
