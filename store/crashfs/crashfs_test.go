@@ -38,79 +38,84 @@ func open(t *testing.T, f *FS, name string, flag int) journal.File {
 	return o
 }
 
+const create = os.O_RDWR | os.O_CREATE
+
+func write(t *testing.T, o journal.File, s string, at int64) {
+	t.Helper()
+	_, err := o.WriteAt([]byte(s), at)
+	must(t, err)
+}
+
+// cuts are changes of a directory with a file "old", and the files that are there after
+// a power cut, with their content.
+var cuts = []struct {
+	name string
+	do   func(t *testing.T, f *FS, in func(string) string)
+	want map[string]string
+}{
+	{"nothing synced", func(t *testing.T, f *FS, in func(string) string) {
+		write(t, open(t, f, in("a"), create), "new", 0)
+	}, map[string]string{"old": "content"}},
+	{"a name without its content", func(t *testing.T, f *FS, in func(string) string) {
+		write(t, open(t, f, in("a"), create), "new", 0)
+		must(t, f.SyncDir(in("")))
+	}, map[string]string{"old": "content", "a": ""}},
+	{"both", func(t *testing.T, f *FS, in func(string) string) {
+		a := open(t, f, in("a"), create)
+		write(t, a, "new", 0)
+		must(t, a.Sync())
+		must(t, f.SyncDir(in("")))
+		write(t, a, "lost", 3)
+	}, map[string]string{"old": "content", "a": "new"}},
+	{"written over, cut short, removed", func(t *testing.T, f *FS, in func(string) string) {
+		old := open(t, f, in("old"), os.O_RDWR)
+		write(t, old, "CONTENTS", 0)
+		must(t, old.Truncate(2))
+		must(t, f.Remove(in("old")))
+	}, map[string]string{"old": "content"}},
+	{"begun anew", func(t *testing.T, f *FS, in func(string) string) {
+		write(t, open(t, f, in("old"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC), "x", 0)
+	}, map[string]string{"old": "content"}},
+	{"replaced, and the name not synced", func(t *testing.T, f *FS, in func(string) string) {
+		a := open(t, f, in("a"), create)
+		write(t, a, "new", 0)
+		must(t, a.Sync())
+		must(t, f.SyncDir(in("")))
+		must(t, f.Rename(in("a"), in("old")))
+	}, map[string]string{"old": "content", "a": "new"}},
+	{"replaced", func(t *testing.T, f *FS, in func(string) string) {
+		a := open(t, f, in("a"), create)
+		write(t, a, "new", 0)
+		must(t, f.Rename(in("a"), in("old")))
+		must(t, a.Sync())
+		must(t, f.SyncDir(in("")))
+	}, map[string]string{"old": "new"}},
+	{"a directory", func(t *testing.T, f *FS, in func(string) string) {
+		must(t, f.Mkdir(in("d.tmp"), 0o700))
+		a := open(t, f, in("d.tmp/a"), create)
+		write(t, a, "new", 0)
+		must(t, a.Sync())
+		b := open(t, f, in("d.tmp/b"), create)
+		must(t, f.SyncDir(in("d.tmp")))
+		must(t, f.Rename(in("d.tmp"), in("d")))
+		must(t, f.SyncDir(in("")))
+		write(t, b, "lost", 0)
+		open(t, f, in("d/c"), create)
+	}, map[string]string{"old": "content", "d/a": "new", "d/b": ""}},
+	{"after the cut", func(t *testing.T, f *FS, in func(string) string) {
+		f.Cut()
+		old := open(t, f, in("old"), os.O_RDWR)
+		write(t, old, "CONTENTS", 0)
+		must(t, old.Sync())
+		must(t, f.RemoveAll(in("old")))
+		must(t, f.SyncDir(in("")))
+	}, map[string]string{"old": "content"}},
+}
+
 // TestCut: what is there after a power cut is what was synced, name by name and
 // file by file.
 func TestCut(t *testing.T) {
-	const create = os.O_RDWR | os.O_CREATE
-	write := func(t *testing.T, o journal.File, s string, at int64) {
-		t.Helper()
-		_, err := o.WriteAt([]byte(s), at)
-		must(t, err)
-	}
-	tests := []struct {
-		name string
-		do   func(t *testing.T, f *FS, in func(string) string)
-		want map[string]string // files and their content
-	}{
-		{"nothing synced", func(t *testing.T, f *FS, in func(string) string) {
-			write(t, open(t, f, in("a"), create), "new", 0)
-		}, map[string]string{"old": "content"}},
-		{"a name without its content", func(t *testing.T, f *FS, in func(string) string) {
-			write(t, open(t, f, in("a"), create), "new", 0)
-			must(t, f.SyncDir(in("")))
-		}, map[string]string{"old": "content", "a": ""}},
-		{"both", func(t *testing.T, f *FS, in func(string) string) {
-			a := open(t, f, in("a"), create)
-			write(t, a, "new", 0)
-			must(t, a.Sync())
-			must(t, f.SyncDir(in("")))
-			write(t, a, "lost", 3)
-		}, map[string]string{"old": "content", "a": "new"}},
-		{"written over, cut short, removed", func(t *testing.T, f *FS, in func(string) string) {
-			old := open(t, f, in("old"), os.O_RDWR)
-			write(t, old, "CONTENTS", 0)
-			must(t, old.Truncate(2))
-			must(t, f.Remove(in("old")))
-		}, map[string]string{"old": "content"}},
-		{"begun anew", func(t *testing.T, f *FS, in func(string) string) {
-			write(t, open(t, f, in("old"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC), "x", 0)
-		}, map[string]string{"old": "content"}},
-		{"replaced, and the name not synced", func(t *testing.T, f *FS, in func(string) string) {
-			a := open(t, f, in("a"), create)
-			write(t, a, "new", 0)
-			must(t, a.Sync())
-			must(t, f.SyncDir(in("")))
-			must(t, f.Rename(in("a"), in("old")))
-		}, map[string]string{"old": "content", "a": "new"}},
-		{"replaced", func(t *testing.T, f *FS, in func(string) string) {
-			a := open(t, f, in("a"), create)
-			write(t, a, "new", 0)
-			must(t, f.Rename(in("a"), in("old")))
-			must(t, a.Sync())
-			must(t, f.SyncDir(in("")))
-		}, map[string]string{"old": "new"}},
-		{"a directory", func(t *testing.T, f *FS, in func(string) string) {
-			must(t, f.Mkdir(in("d.tmp"), 0o700))
-			a := open(t, f, in("d.tmp/a"), create)
-			write(t, a, "new", 0)
-			must(t, a.Sync())
-			b := open(t, f, in("d.tmp/b"), create)
-			must(t, f.SyncDir(in("d.tmp")))
-			must(t, f.Rename(in("d.tmp"), in("d")))
-			must(t, f.SyncDir(in("")))
-			write(t, b, "lost", 0)
-			open(t, f, in("d/c"), create)
-		}, map[string]string{"old": "content", "d/a": "new", "d/b": ""}},
-		{"after the cut", func(t *testing.T, f *FS, in func(string) string) {
-			f.Cut()
-			old := open(t, f, in("old"), os.O_RDWR)
-			write(t, old, "CONTENTS", 0)
-			must(t, old.Sync())
-			must(t, f.RemoveAll(in("old")))
-			must(t, f.SyncDir(in("")))
-		}, map[string]string{"old": "content"}},
-	}
-	for _, tt := range tests {
+	for _, tt := range cuts {
 		t.Run(tt.name, func(t *testing.T) {
 			f, path := machine(t)
 			in := func(name string) string { return filepath.Join(path, name) }
