@@ -41,7 +41,11 @@ var nemeses = map[string][]nemesis{
 		{"join", (*faultWorld).join}, {"leave", (*faultWorld).leave}, {"drain", (*faultWorld).drain},
 	},
 	"leaders": {
-		{"transfer", (*faultWorld).transfer}, {"election", (*faultWorld).election}, {"snapshot", (*faultWorld).snapshot},
+		{"transfer", (*faultWorld).transfer},
+		{"election", (*faultWorld).election},
+		{"snapshot", (*faultWorld).snapshot},
+		{"two leaders", (*faultWorld).twoLeaders},
+		{"lagging catalogue", (*faultWorld).lagCatalogue},
 	},
 }
 
@@ -313,6 +317,79 @@ func (w *faultWorld) election(rng *rand.Rand) string {
 		}
 	}
 	return ""
+}
+
+// holder is the number of the node that runs a replica.
+func (w *faultWorld) holder(g *group.Group) int {
+	return slices.IndexFunc(w.nodes, func(sn *simNode) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return sn.node != nil && sn.node.ID() == g.Replica().Node
+	})
+}
+
+// twoLeaders deafens a leader, has a follower take its place, and lets the leader hear
+// old news of the others before it hears of its successor.
+func (w *faultWorld) twoLeaders(rng *rand.Rand) string {
+	all := w.groups(rng)
+	lead := slices.IndexFunc(all, (*group.Group).Leads)
+	if lead < 0 || len(all) < 3 {
+		return ""
+	}
+	old := all[lead]
+	others := slices.Delete(slices.Clone(all), lead, lead+1)
+	deaf := w.holder(old)
+	if deaf < 0 {
+		return ""
+	}
+	hold := func(i int, on bool) {
+		if from := w.holder(others[i]); from >= 0 {
+			w.net.hold(w.nodes[from].name, w.nodes[deaf].name, on)
+		}
+	}
+	for i := range others {
+		hold(i, true)
+	}
+	time.Sleep(span(rng, 0, 300*time.Millisecond))
+	stands := others[0].Nominate(others[0].Term(), old.Replica())
+	time.Sleep(span(rng, 20*time.Millisecond, time.Second))
+	for i := len(others) - 1; i >= 0; i-- { // the successor last
+		hold(i, false)
+		time.Sleep(span(rng, 0, 300*time.Millisecond))
+	}
+	return fmt.Sprintf("%s, %s beside %s: %t", old.Name(), others[0].Replica(), old.Replica(), stands)
+}
+
+// lagCatalogue keeps what the controller's leader sends from a node, and has that node
+// lead partitions meanwhile.
+func (w *faultWorld) lagCatalogue(rng *rand.Rand) string {
+	lead, late := -1, -1
+	for _, i := range w.some(rng) {
+		if l := w.alive(i); l != nil && !l.node.control.group.Leads() {
+			late = i
+		}
+	}
+	for _, i := range w.running() {
+		if l := w.alive(i); l != nil && l.node.control.group.Leads() {
+			lead = i
+		}
+	}
+	l := w.alive(max(late, 0))
+	if lead < 0 || late < 0 || l == nil {
+		return ""
+	}
+	from, to := w.nodes[lead].name, w.nodes[late].name
+	w.net.hold(from, to, true)
+	time.Sleep(span(rng, 0, 5*time.Second))
+	moved := 0
+	for _, r := range l.node.replicas.all() {
+		if r.group.Nominate(r.group.Term(), r.group.Leader()) {
+			moved++
+		}
+	}
+	time.Sleep(span(rng, 0, 2*time.Second))
+	w.net.hold(from, to, false)
+	return fmt.Sprintf("%s hears nothing of %s and stands for %d partitions", to, from, moved)
 }
 
 // snapshot has a replica begin its next life with a snapshot.

@@ -38,21 +38,20 @@ func open(t *testing.T, f *FS, name string, flag int) journal.File {
 	return o
 }
 
-// write writes at a place of a file.
+const create = os.O_RDWR | os.O_CREATE
+
 func write(t *testing.T, o journal.File, s string, at int64) {
 	t.Helper()
 	_, err := o.WriteAt([]byte(s), at)
 	must(t, err)
 }
 
-const create = os.O_RDWR | os.O_CREATE
-
-// cuts are what is done before the power goes, in a directory with the file "old",
-// and what is there after it.
+// cuts are changes of a directory with a file "old", and the files that are there after
+// a power cut, with their content.
 var cuts = []struct {
 	name string
 	do   func(t *testing.T, f *FS, in func(string) string)
-	want map[string]string // files and their content
+	want map[string]string
 }{
 	{"nothing synced", func(t *testing.T, f *FS, in func(string) string) {
 		write(t, open(t, f, in("a"), create), "new", 0)
@@ -125,26 +124,20 @@ func TestCut(t *testing.T) {
 			f.Cut()
 			_, err := f.Restore(false, nil)
 			must(t, err)
-			if got := contents(t, path); fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			got := map[string]string{}
+			must(t, filepath.WalkDir(path, func(p string, d os.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				b, err := os.ReadFile(p)
+				got[p[len(path)+1:]] = string(b)
+				return err
+			}))
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
 				t.Errorf("found %q, want %q", got, tt.want)
 			}
 		})
 	}
-}
-
-// contents are the files below a directory.
-func contents(t *testing.T, path string) map[string]string {
-	t.Helper()
-	got := map[string]string{}
-	must(t, filepath.WalkDir(path, func(p string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(p)
-		got[p[len(path)+1:]] = string(b)
-		return err
-	}))
-	return got
 }
 
 // TestTear: of what was not synced, each sector is there or is not.
