@@ -142,9 +142,9 @@ func TestTamperedReplicaIsFound(t *testing.T) {
 				s.crash((lead + 1) % 3)
 				s.start((lead + 1) % 3)
 				s.settle()
-				s.agreed(0)
 				i, _ = s.leading(p)
 			}
+			s.agreed(0) // so all have applied what was played
 			s.tamper(i, p, h, team(0))
 			for _, c := range s.compared(round) {
 				want := c.Partition == p

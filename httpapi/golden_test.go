@@ -17,6 +17,7 @@ func TestBodies(t *testing.T) {
 		status                            int
 		headers                           []string
 	}{
+		{"checkpoint", "POST", "/v1/cluster/checkpoint", admin, `{}`, 200, nil}, // of a state without packed rules
 		{"hunt_created", "POST", "/v1/hunts", org, maze, 201, nil},
 		{"hunt_again", "POST", "/v1/hunts", org, maze, 200, nil},
 		{"hunt_conflict", "POST", "/v1/hunts", org, strings.Replace(maze, "The maze", "Another", 1), 409, nil},
