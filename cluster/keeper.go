@@ -23,6 +23,7 @@ func (n *Node) keep() {
 	if !n.announce() || !n.current() {
 		return
 	}
+	n.forgetAside()
 	n.dropGivenUp(n.control.state())
 	n.caughtUp.Store(true)
 	tick := time.NewTicker(keepEvery)

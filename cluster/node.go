@@ -153,6 +153,9 @@ func (n *Node) openControl(ctx context.Context) error {
 		return err
 	}
 	if n.id.Renew > 0 {
+		if err := n.putControllerAside(); err != nil {
+			return err
+		}
 		if err := n.renewController(ctx, errSucceeded); err != nil {
 			return err
 		}
