@@ -320,6 +320,7 @@ func (n *Node) succeeded(as fsm.Replica, by fsm.NodeID) {
 			n.conf.Fatal(err)
 			return
 		}
+		n.void() // nobody waits for what it will never have
 		n.conf.Again()
 	})
 }
