@@ -211,7 +211,7 @@ func inherit(ctx context.Context, data string, accept bool) (*cli.ControllerCopy
 	}
 	out := &cli.ControllerCopy{
 		Cluster: c.Cluster, Node: string(c.Node), Index: c.Index, Term: c.Term,
-		Members: c.Members, Partitions: c.Partitions, Hunts: c.Hunts, Begun: c.Begun && !accept, Done: accept,
+		Members: c.Members, Partitions: c.Partitions, Hunts: c.Hunts, Begun: c.Begun && !accept, Aside: c.Aside, Done: accept,
 	}
 	for _, v := range c.Voters {
 		state := "silent"

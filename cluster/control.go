@@ -78,6 +78,70 @@ type syncRound struct {
 // state is this node's copy of the controller's state: maybe behind, see catchUp.
 func (c *control) state() *controller.State { return c.machine.m.Load().State() }
 
+// position is a place in the controller's log, by the member that named it. An
+// index says nothing without: while two histories overlap, after a recovery with
+// loss, each has its own entry there.
+type position struct {
+	index uint64
+	by    fsm.Replica
+}
+
+// here is a place in this node's log.
+func (c *control) here(index uint64) position { return position{index, c.group.Replica()} }
+
+func (p position) append(w *wire.Writer) {
+	w.Uvarint(p.index)
+	w.String(p.by.String())
+}
+
+func readPosition(r *wire.Reader) position {
+	p := position{index: r.Uvarint()}
+	by, err := fsm.ParseReplica(r.String(maxReplicaName))
+	if err != nil && r.Err() == nil {
+		r.Fail("%v", err)
+	}
+	p.by = by
+	return p
+}
+
+// errElsewhere means that a place is of another history than this node's copy, or
+// that another leader speaks by now.
+var errElsewhere = errors.New("the controller's leader has changed")
+
+// reach returns once this node has applied everything up to a place in its history;
+// errElsewhere if the place is not in it, or while nobody knows and another leader
+// than the one who named it speaks.
+func (c *control) reach(ctx context.Context, p position) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.node.valid, cancel)()
+	elsewhere := func(began time.Time) bool {
+		leader := c.group.Leader()
+		return !leader.IsZero() && leader != p.by && c.group.LastContact().After(began)
+	}
+	if err := c.group.WaitUnless(ctx, p.index, elsewhere); err != nil {
+		if errors.Is(err, group.ErrGivenUp) {
+			return errElsewhere
+		}
+		return err
+	}
+	return c.sameHistory(p)
+}
+
+// sameHistory tells by whose name it is under which a place was named: no name is
+// given out in two histories, and whoever named a place that this node has applied
+// is in the configuration here.
+func (c *control) sameHistory(p position) error {
+	conf, err := c.group.Configuration()
+	if err != nil {
+		return err
+	}
+	if _, ok := conf.Has(p.by); !ok {
+		return errElsewhere
+	}
+	return nil
+}
+
 // lead proposes a command as the controller's leader.
 func (c *control) lead(cmd controller.Command) (uint64, controller.Result, error) {
 	return c.leadEntry(controller.Encode(cmd))
@@ -118,33 +182,48 @@ func (c *control) nudgeLoop(ctx context.Context) {
 // retries go on until ctx ends; then the error is Unavailable if nothing was
 // sent, OutcomeUnknown otherwise.
 func (c *control) propose(ctx context.Context, cmd controller.Command) (controller.Result, error) {
-	index, res, err := c.commit(ctx, cmd)
+	at, res, err := c.commit(ctx, cmd)
 	if err != nil {
 		return res, err
 	}
-	return res, c.group.Wait(ctx, index)
+	if err = c.reach(ctx, at); !errors.Is(err, errElsewhere) {
+		return res, err
+	}
+	// Another one leads meanwhile, of the same history or not.
+	if err = c.catchUp(ctx); err == nil && c.sameHistory(at) != nil {
+		err = fsm.Errorf(fsm.OutcomeUnknown, "the controller's leader was replaced before this node had the change; try again")
+	}
+	return res, err
 }
 
 // commit is propose for a node that may not hear from the leader yet.
-func (c *control) commit(ctx context.Context, cmd controller.Command) (index uint64, res controller.Result, err error) {
+func (c *control) commit(ctx context.Context, cmd controller.Command) (at position, res controller.Result, err error) {
 	entry := controller.Encode(cmd)
 	err = c.node.router.toController(ctx, call{
 		kind: kindControl,
 		body: entry,
 		local: func(context.Context) (err error) {
+			var index uint64
 			index, res, err = c.leadEntry(entry)
+			at = c.here(index)
 			return err
 		},
-		decode: func(body []byte) error {
-			r := wire.NewReader(body)
-			index, res = r.Uvarint(), controller.ReadResult(r)
-			return r.Done()
+		decode: func(body []byte) (err error) {
+			at, res, err = readCommitted(body)
+			return err
 		},
 	})
 	if err == nil && res.Err != nil {
 		err = res.Err
 	}
-	return index, res, err
+	return at, res, err
+}
+
+// readCommitted reads what serveControl answers.
+func readCommitted(body []byte) (position, controller.Result, error) {
+	r := wire.NewReader(body)
+	at, res := readPosition(r), controller.ReadResult(r)
+	return at, res, r.Done()
 }
 
 // catchUp returns once this node's copy of the state includes everything that was
@@ -181,23 +260,39 @@ func (c *control) runSync(round *syncRound) {
 	c.syncMu.Lock()
 	c.sync, c.asked = nil, time.Now()
 	c.syncMu.Unlock()
-	var index uint64
-	round.err = c.node.router.toController(ctx, call{
-		kind:  kindControlSync,
-		local: func(context.Context) (err error) { index, err = c.leadSync(); return err },
-		decode: func(body []byte) error {
-			r := wire.NewReader(body)
-			index = r.Uvarint()
-			return r.Done()
-		},
-	})
-	if round.err == nil {
-		round.err = c.group.Wait(ctx, index)
+	for attempt := 0; ; attempt++ {
+		var at position
+		if at, round.err = c.ask(ctx); round.err == nil {
+			round.err = c.reach(ctx, at)
+		}
+		if !errors.Is(round.err, errElsewhere) || !pause(ctx, attempt) {
+			break
+		}
+		c.node.router.remember(controllerGroup, "") // it may lead the past
 	}
-	if errors.Is(round.err, context.DeadlineExceeded) || errors.Is(round.err, context.Canceled) {
+	if errors.Is(round.err, context.DeadlineExceeded) || errors.Is(round.err, context.Canceled) || errors.Is(round.err, errElsewhere) {
 		round.err = fsm.Errorf(fsm.Unavailable, "the controller did not answer in time; nothing was done")
 	}
 	close(round.done)
+}
+
+// ask asks the controller's leader for a place that includes everything that was
+// acknowledged before.
+func (c *control) ask(ctx context.Context) (at position, err error) {
+	err = c.node.router.toController(ctx, call{
+		kind: kindControlSync,
+		local: func(context.Context) error {
+			index, err := c.leadSync()
+			at = c.here(index)
+			return err
+		},
+		decode: func(body []byte) error {
+			r := wire.NewReader(body)
+			at = readPosition(r)
+			return r.Done()
+		},
+	})
+	return at, err
 }
 
 // leadSync commits an empty entry, proposed after the question arrived: its
@@ -220,7 +315,7 @@ func (n *Node) serveControl(entry []byte) ([]byte, error) {
 		return nil, err
 	}
 	var w wire.Writer
-	w.Uvarint(index)
+	n.control.here(index).append(&w)
 	controller.AppendResult(&w, &res)
 	return w.B, nil
 }
@@ -231,6 +326,6 @@ func (n *Node) serveControlSync() ([]byte, error) {
 	}
 	index, err := n.control.leadSync()
 	var w wire.Writer
-	w.Uvarint(index)
+	n.control.here(index).append(&w)
 	return w.B, err
 }

@@ -32,8 +32,11 @@ type identity struct {
 	// the replica before it is gone.
 	Renewing bool `json:"renewing,omitempty"`
 	// Renew is the incarnation that another member took this node's controller
-	// replica for, until it has one after that. Its copy is kept for so long.
+	// replica for, until it has one after that. Its copy is kept for so long, and
+	// then put aside.
 	Renew uint64 `json:"renew,omitempty"`
+	// Heir is that member: it led the history that this node's copy is not of.
+	Heir fsm.NodeID `json:"heir,omitempty"`
 	// Resuming is the incarnation before this one, from the moment a recovery of
 	// the controller from this node's copy began until it is done.
 	Resuming uint64 `json:"resuming,omitempty"`

@@ -44,11 +44,7 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, pub, err := link.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
+	key, _, err := link.NewKey()
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +52,7 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	n.id = id
 	for attempt := 0; ; attempt++ {
 		addr := n.conf.Join[attempt%len(n.conf.Join)]
-		req, err := json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self(), Clock: n.now()})
+		req, err := n.joinRequest(id)
 		if err != nil {
 			return nil, err
 		}
@@ -75,10 +71,34 @@ func (n *Node) join(ctx context.Context) (*identity, error) {
 	}
 }
 
+// joinRequest is what this node sends to join under an identity.
+func (n *Node) joinRequest(id *identity) ([]byte, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(id.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's key: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("the node's key is a %T", parsed)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(joinRequest{Token: n.conf.JoinToken, Public: der, Member: n.self(), Clock: n.now()})
+}
+
+func readJoined(raw []byte) (resp joinResponse, err error) {
+	if err = json.Unmarshal(raw, &resp); err != nil {
+		err = fmt.Errorf("the answer to the join cannot be read: %w", err)
+	}
+	return resp, err
+}
+
 func (n *Node) admitted(id *identity, raw []byte) error {
-	var resp joinResponse
-	if err := json.Unmarshal(raw, &resp); err != nil {
-		return fmt.Errorf("the answer to the join cannot be read: %w", err)
+	resp, err := readJoined(raw)
+	if err != nil {
+		return err
 	}
 	id.Cluster, id.Incarnation = resp.Cluster, resp.Incarnation
 	id.CA, id.Cert, id.ClusterKey = resp.CA, resp.Cert, resp.ClusterKey

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -23,6 +22,7 @@ func (n *Node) keep() {
 	if !n.announce() || !n.current() {
 		return
 	}
+	n.forgetAside()
 	n.dropGivenUp(n.control.state())
 	n.caughtUp.Store(true)
 	tick := time.NewTicker(keepEvery)
@@ -46,34 +46,6 @@ func (n *Node) keep() {
 		}
 		n.keepMembers(st)
 		n.keepReplicas(st)
-	}
-}
-
-// announce tells the cluster this node's present name, addresses and build. It
-// comes first: the others reach a node that came back elsewhere only after it.
-// False: the node stops, or is no longer wanted.
-func (n *Node) announce() bool {
-	for attempt := 0; ; attempt++ {
-		if st := n.control.state(); st.Founded() {
-			n.keepMembers(st) // the others' appends may know addresses that the book has lost
-		}
-		ctx, cancel := context.WithTimeout(n.ctx, attemptTimeout)
-		_, _, err := n.control.commit(ctx, &controller.AddMember{Now: n.now(), Member: n.self()})
-		cancel()
-		switch fsm.KindOf(err) {
-		case fsm.Conflict, fsm.NotFound, fsm.Invalid:
-			if !n.id.Founding && n.ctx.Err() == nil && err != nil {
-				n.conf.Fatal(fmt.Errorf("the cluster does not take this node back: %w", err))
-				return false
-			}
-		}
-		if err == nil {
-			return true
-		}
-		n.log.Info("telling the cluster this node's addresses failed, trying again", "err", err)
-		if !pause(n.ctx, 4+attempt) {
-			return false
-		}
 	}
 }
 

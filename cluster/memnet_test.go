@@ -136,6 +136,15 @@ func (m *memNet) divide(side []string, cut bool) {
 	}
 }
 
+// cutFrom keeps a node from making connections; others may.
+func (m *memNet) cutFrom(name string, cut bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for other := range m.listeners {
+		m.cut[[2]string{name, other}] = cut
+	}
+}
+
 // isolate cuts a node off, connections included, or lets it back.
 func (m *memNet) isolate(name string, cut bool) {
 	m.mu.Lock()

@@ -49,7 +49,9 @@ type Node struct {
 	failover *failover
 	keys     atomic.Pointer[secrets]
 	stopping atomic.Bool
-	anew     sync.Once     // see succeeded
+	anew     sync.Once       // see succeeded
+	valid    context.Context // ends when this node's copy of the controller does not count any more
+	void     context.CancelFunc
 	caughtUp atomic.Bool   // the controller's state was current once since the start, see serving
 	moved    chan struct{} // the controller's state changed; cap 1
 
@@ -79,6 +81,7 @@ func Open(ctx context.Context, conf Config, tell func(Founded) error) (*Node, er
 	}
 	n := &Node{conf: conf, log: conf.Logger, moved: make(chan struct{}, 1), handed: map[uint32]handed{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.valid, n.void = context.WithCancel(n.ctx)
 	if err := n.start(ctx, tell); err != nil {
 		n.stop()
 		conf.Listener.Close() // the link's, once there is one
@@ -153,6 +156,9 @@ func (n *Node) openControl(ctx context.Context) error {
 		return err
 	}
 	if n.id.Renew > 0 {
+		if err := n.putControllerAside(); err != nil {
+			return err
+		}
 		if err := n.renewController(ctx, errSucceeded); err != nil {
 			return err
 		}

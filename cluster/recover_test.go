@@ -183,7 +183,9 @@ func TestRecoverThroughCrashes(t *testing.T) {
 		s.played(h, 12)
 		time.Sleep(5 * time.Second)
 		gone, lost := s.lose()
-		s.until("the log says that they are down", func() bool { return s.member(gone[1]).State == controller.Down })
+		s.until("the log says that they are down", func() bool {
+			return s.member(gone[0]).State == controller.Down && s.member(gone[1]).State == controller.Down
+		})
 		plan, err := s.plan()
 		if err != nil || len(plan) != len(lost) {
 			t.Fatalf("partitions %v are lost, the plan is %+v, %v", lost, plan, err)

@@ -15,8 +15,8 @@ import (
 
 // Kinds of calls between nodes, after Raft's own.
 const (
-	kindControl     = uint8(group.KindEnd) + iota // a controller command -> index, result
-	kindControlSync                               // -> index that includes all acknowledged before
+	kindControl     = uint8(group.KindEnd) + iota // a controller command -> position, result
+	kindControlSync                               // -> position that includes all acknowledged before
 	kindCommands                                  // partition commands -> results, see forwarder
 	kindQuery                                     // a partition query -> freshness, answer
 	kindEnsure                                    // a hunt's version is to be applied -> nothing
@@ -24,7 +24,7 @@ const (
 	kindReport                                    // a node's report to the controller's leader
 	kindView                                      // the reports that the controller's leader has
 	kindRenew                                     // a new incarnation for a damaged controller replica
-	kindApplied                                   // -> nothing, once the controller's log is applied up to an index
+	kindApplied                                   // -> nothing, once the controller's log is applied up to a position
 	kindHello                                     // -> nothing: the process answers
 	kindNominate                                  // a replica is to stand for election, see Group.Nominate
 	kindCheckpoint                                // a checkpoint is to be proposed -> its index, the group's members

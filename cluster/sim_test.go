@@ -39,6 +39,11 @@ type simNode struct {
 	anew atomic.Bool // Config.Again was
 
 	*machine // of a faultWorld
+
+	called string      // its name as a member; empty: name
+	via    string      // whom it joins through; empty: the first node
+	bare   bool        // it is started without a token
+	fatal  func(error) // Config.Fatal; nil: the test fails
 }
 
 const simPartitions = 4
@@ -93,16 +98,19 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 	}
 	conf := Config{
 		Dir: dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
-		Name: sn.name, Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
-		Fatal: func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) },
+		Name: orDefault(sn.called, sn.name), Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
+		Fatal: sn.fatal,
 		Left:  func() { sn.left.Store(true) },
 		Again: func() { sn.anew.Store(true) },
+	}
+	if conf.Fatal == nil {
+		conf.Fatal = func(err error) { s.t.Errorf("%s: fatal: %v", sn.name, err) }
 	}
 	if testing.Verbose() {
 		conf.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	if i > 0 {
-		conf.Join, conf.JoinToken = []string{s.nodes[0].name}, s.told.JoinToken
+	if i > 0 && !sn.bare {
+		conf.Join, conf.JoinToken = []string{orDefault(sn.via, s.nodes[0].name)}, s.told.JoinToken
 	}
 	if s.tune != nil {
 		s.tune(sn, &conf)

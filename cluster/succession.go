@@ -25,6 +25,9 @@ type ControllerCopy struct {
 	Voters                     []ControllerVoter
 	Members, Hunts, Partitions int
 	Begun                      bool // a recovery from it began and did not end: the node does not start
+	// Aside: the controller went on from another node's copy, its heir's, which this
+	// node never got, and this copy is of before. The heir is the voter then.
+	Aside bool
 }
 
 // ControllerVoter is a voter of the controller, as a copy has it.
@@ -82,6 +85,10 @@ func RecoverController(ctx context.Context, dir *store.Dir, dial link.Dialer, no
 // run.
 func (c ControllerCopy) hopeless() error {
 	var able []string
+	if c.Aside && slices.ContainsFunc(c.Voters, func(v ControllerVoter) bool { return v.Answers }) {
+		return fsm.Errorf(fsm.Conflict, "the controller goes on from the copy of node %s, which answers, and this node is to be filled by it: start this node instead; nothing needs to be given up",
+			c.Voters[0].Name)
+	}
 	for _, v := range c.Voters {
 		if v.Answers || v.Self {
 			able = append(able, v.Name)
@@ -101,6 +108,7 @@ type succession struct {
 	conf    group.Config
 	machine *controlMachine
 	have    group.Copy
+	aside   bool // it is the one that was put aside
 }
 
 func openSuccession(dir *store.Dir) (*succession, error) {
@@ -108,15 +116,15 @@ func openSuccession(dir *store.Dir) (*succession, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id.Renewing {
-		return nil, errors.New("this node's copy of the controller was being replaced when it stopped, and is worth nothing: choose another node's")
-	}
 	s := &succession{dir: dir, id: id, machine: newControlMachine(func() {})}
 	old := id.replica()
 	if id.Resuming > 0 {
 		old.Incarnation = id.Resuming
 	}
 	s.conf = group.Config{Name: "controller", Replica: old, Machine: s.machine}
+	if id.Renewing { // what was not put aside is half gone
+		return s, s.openAside(errors.New("this node's copy of the controller was being replaced when it stopped, and is worth nothing: choose another node's"))
+	}
 	snaps, err := dir.Snapshots("controller")
 	if err != nil {
 		return nil, fmt.Errorf("open the controller's snapshots: %w", err)
@@ -130,16 +138,49 @@ func openSuccession(dir *store.Dir) (*succession, error) {
 		}
 		s.machine.m.Store(controller.New())
 	}
-	log, err := dir.OpenController(old.String())
-	if err != nil {
-		return nil, fmt.Errorf("open the controller's log: %w", err)
-	}
-	if err := verifyStorage(log, snaps); err != nil {
+	err = s.openLog(old)
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
 		return nil, err
+	}
+	return s, s.openAside(err)
+}
+
+// openLog reads the whole copy that a replica has.
+func (s *succession) openLog(old fsm.Replica) error {
+	log, err := s.dir.OpenController(old.String())
+	if err != nil {
+		return fmt.Errorf("open the controller's log: %w", err)
+	}
+	if err := verifyStorage(log, s.conf.Snapshots.(*store.Snapshots)); err != nil {
+		return err
 	}
 	s.conf.Logs = log
 	s.have, err = group.Read(s.conf)
-	return s, err
+	return err
+}
+
+// openAside takes the copy that was put aside in place of the replica's own, if
+// that one is of no use (unusable says why), or has not got as far: it was to be
+// filled by the heir.
+func (s *succession) openAside(unusable error) error {
+	conf, err := asideConf(s.dir, s.conf.Replica)
+	if err != nil {
+		return errors.Join(unusable, err)
+	}
+	conf.Machine = newControlMachine(func() {})
+	have, err := group.Read(conf)
+	if err != nil {
+		return errors.Join(unusable, err)
+	}
+	m := conf.Machine.(*controlMachine)
+	switch old := m.m.Load().State(); {
+	case !old.Founded():
+		return unusable
+	case unusable == nil && further(s.state(), old):
+		return nil
+	}
+	s.aside, s.machine, s.conf.Machine, s.have = true, m, m, have
+	return nil
 }
 
 func (s *succession) state() *controller.State { return s.machine.m.Load().State() }
@@ -148,7 +189,7 @@ func (s *succession) describe(ctx context.Context, dial link.Dialer) ControllerC
 	st := s.state()
 	c := ControllerCopy{
 		Cluster: s.id.Cluster, Node: s.id.Node, Index: s.have.Index, Term: s.have.Term,
-		Hunts: len(st.Hunts()), Partitions: len(st.Partitions()), Begun: s.id.Resuming > 0,
+		Hunts: len(st.Hunts()), Partitions: len(st.Partitions()), Begun: s.id.Resuming > 0, Aside: s.aside,
 	}
 	members := map[fsm.NodeID]controller.Member{}
 	for _, m := range st.Members() {
@@ -157,10 +198,15 @@ func (s *succession) describe(ctx context.Context, dial link.Dialer) ControllerC
 		}
 	}
 	var knock sync.WaitGroup
-	for _, v := range s.have.Configuration.Servers {
+	servers := s.have.Configuration.Servers
+	if s.aside && s.id.Heir != "" {
+		// Those of the copy's own configuration have given it up, as this node has.
+		servers = []group.Server{{Replica: fsm.Replica{Node: s.id.Heir}, Voter: true}}
+	}
+	for _, v := range servers {
 		if v.Voter {
 			m := members[v.Replica.Node]
-			c.Voters = append(c.Voters, ControllerVoter{Node: v.Replica.Node, Name: m.Name, Address: m.Address, Self: v.Replica.Node == s.id.Node})
+			c.Voters = append(c.Voters, ControllerVoter{Node: v.Replica.Node, Name: orDefault(m.Name, string(v.Replica.Node)), Address: m.Address, Self: v.Replica.Node == s.id.Node})
 		}
 	}
 	for i := range c.Voters {
@@ -191,7 +237,7 @@ func (s *succession) take(now time.Time) error {
 		return errors.New("this node has no copy of the controller's state: nothing can be recovered from it")
 	}
 	if !s.have.Of(s.id.replica()) || s.id.Resuming == 0 {
-		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: skip + skipSecond*uint64(max(0, now.Unix()))}
+		resume := &controller.Resume{Now: fsm.TimeOf(now), Node: s.id.Node, Skip: s.skip(now)}
 		res, err := s.machine.m.Load().Apply(controller.Encode(resume))
 		if err == nil && res.Err != nil {
 			err = res.Err
@@ -202,8 +248,16 @@ func (s *succession) take(now time.Time) error {
 		if s.id.Resuming == 0 {
 			s.id.Resuming = s.id.Incarnation
 		}
-		s.id.Incarnation, s.id.Renew = res.Incarnation, 0
+		if s.id.Renewing { // what is left of the replica's own copy is under another name
+			if err := s.dir.DropController(); err != nil {
+				return err
+			}
+		}
+		s.id.Incarnation, s.id.Renew, s.id.Renewing = res.Incarnation, 0, false
 		if err := s.id.save(s.dir); err != nil {
+			return err
+		}
+		if err := s.makeRoom(); err != nil {
 			return err
 		}
 		if err := group.Begin(s.conf, s.have, s.id.replica()); err != nil {
@@ -222,7 +276,31 @@ func (s *succession) take(now time.Time) error {
 		return err
 	}
 	s.id.Resuming = 0
-	return s.id.save(s.dir)
+	if err := s.id.save(s.dir); err != nil {
+		return err
+	}
+	return s.dir.DropSnapshots(asideName)
+}
+
+// skip is how many numbers are left out: behind all that this node was ever called
+// by as well, for that came from a history that the copy may know nothing of.
+func (s *succession) skip(now time.Time) uint64 {
+	heard, next := max(s.id.Incarnation, s.id.Renew), s.state().NextReplica()
+	return max(skip+skipSecond*uint64(max(0, now.Unix())), skip+heard-min(heard, next))
+}
+
+// makeRoom drops what the copy that was put aside is to take the place of. A
+// crash leaves the one aside.
+func (s *succession) makeRoom() error {
+	if !s.aside {
+		return nil
+	}
+	if err := s.dir.DropSnapshots("controller"); err != nil {
+		return err
+	}
+	snaps, err := s.dir.Snapshots("controller")
+	s.conf.Snapshots = snaps
+	return err
 }
 
 // errSucceeded is why a node that was called by a later name asks for a new one.
@@ -233,15 +311,16 @@ var errSucceeded = errors.New("the controller goes on without it")
 // from another member's copy, or this node's data is of the past. What it has does
 // not count any more, and it starts again with nothing, under a name that is newer
 // still: it may have run under this one before, and must not forget what it said.
-func (n *Node) succeeded(by fsm.Replica) {
+func (n *Node) succeeded(as fsm.Replica, by fsm.NodeID) {
 	n.anew.Do(func() {
-		n.log.Warn("the controller goes on without this node's copy of it: starting again with an empty one", "replica", by)
+		n.log.Warn("the controller goes on without this node's copy of it: starting again with an empty one", "replica", as, "called_by", by)
 		id := *n.id
-		id.Renew = by.Incarnation
+		id.Renew, id.Heir = as.Incarnation, by
 		if err := id.save(n.conf.Dir); err != nil {
 			n.conf.Fatal(err)
 			return
 		}
+		n.void() // nobody waits for what it will never have
 		n.conf.Again()
 	})
 }

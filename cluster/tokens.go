@@ -116,9 +116,8 @@ func (n *Node) RevokeToken(ctx context.Context, id string) error {
 		return err
 	}
 	committed := time.Now()
-	index := n.control.group.Applied()
 	var w wire.Writer
-	w.Uvarint(index)
+	n.control.here(n.control.group.Applied()).append(&w)
 	ctx, cancel := context.WithTimeout(ctx, tokenLease)
 	defer cancel()
 	var all sync.WaitGroup
@@ -141,15 +140,21 @@ func (n *Node) RevokeToken(ctx context.Context, id string) error {
 	return nil
 }
 
-// serveApplied returns once this node has applied the controller's log up to an
-// index.
+// serveApplied returns once this node has applied the controller's log up to a
+// place that another member has.
 func (n *Node) serveApplied(ctx context.Context, body []byte) ([]byte, error) {
 	r := wire.NewReader(body)
-	index := r.Uvarint()
+	at := readPosition(r)
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	return nil, n.control.group.Wait(ctx, index)
+	if err := n.control.group.Wait(ctx, at.index); err != nil {
+		return nil, err
+	}
+	if err := n.control.sameHistory(at); err != nil {
+		return nil, fsm.Errorf(fsm.Unavailable, "this node's copy of the controller is of another history than %s", at.by)
+	}
+	return nil, nil
 }
 
 // ListTokens lists the stored tokens, as of now.

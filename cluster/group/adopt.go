@@ -49,11 +49,18 @@ func Begin(c Config, have Copy, as fsm.Replica) error {
 	if have.Index == 0 {
 		return fmt.Errorf("replica %s of %s is empty: there is nothing to adopt", c.Replica, c.Name)
 	}
-	a := c.applier()
-	a.reach(have.Index)
-	self := raft.Server{ID: raft.ServerID(as.String()), Address: raft.ServerAddress(as.String())}
-	if err := persist(a, c.Snapshots, have, raft.Configuration{Servers: []raft.Server{self}}); err != nil {
+	have.Configuration = Configuration{Servers: []Server{{as, true}}, Index: have.Index}
+	if err := persist(c, have); err != nil {
 		return fmt.Errorf("write the snapshot of %s for %s: %w", c.Name, as, err)
+	}
+	return nil
+}
+
+// Keep writes the machine of c, which Read brought to have, as a snapshot that
+// Read finds have in again: what is in a log elsewhere is kept without it.
+func Keep(c Config, have Copy) error {
+	if err := persist(c, have); err != nil {
+		return fmt.Errorf("keep what %s of %s has: %w", c.Replica, c.Name, err)
 	}
 	return nil
 }
@@ -119,12 +126,23 @@ func replay(a *applier, logs raft.LogStore, have *Copy) error {
 	return nil
 }
 
-func persist(a *applier, snaps raft.SnapshotStore, have Copy, conf raft.Configuration) error {
+// persist writes the machine of c as a snapshot of have.
+func persist(c Config, have Copy) error {
+	a := c.applier()
+	a.reach(have.Index)
 	state, err := a.Snapshot()
 	if err != nil {
 		return err
 	}
-	sink, err := snaps.Create(raft.SnapshotVersionMax, have.Index, have.Term, conf, have.Index, &Transport{}) // it encodes names only
+	var conf raft.Configuration
+	for _, s := range have.Configuration.Servers {
+		server := raft.Server{ID: raft.ServerID(s.Replica.String()), Address: raft.ServerAddress(s.Replica.String())}
+		if !s.Voter {
+			server.Suffrage = raft.Nonvoter
+		}
+		conf.Servers = append(conf.Servers, server)
+	}
+	sink, err := c.Snapshots.Create(raft.SnapshotVersionMax, have.Index, have.Term, conf, have.Configuration.Index, &Transport{}) // it encodes names only
 	if err != nil {
 		return err
 	}

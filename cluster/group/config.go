@@ -42,9 +42,9 @@ type Config struct {
 	// OnLeader is called, never concurrently, when this replica gains (true) or
 	// loses leadership. It must return quickly.
 	OnLeader func(leading bool)
-	// Succeeded is told when a peer takes this replica for a later one of the same
-	// node, if set. It must return quickly, and is told again and again.
-	Succeeded func(by fsm.Replica)
+	// Succeeded is told when a peer on another node takes this replica for a later
+	// one of its own node, if set. It must return quickly, and is told again and again.
+	Succeeded func(as fsm.Replica, by fsm.NodeID)
 	// SnapshotTook is told how long a snapshot took, if set.
 	SnapshotTook func(time.Duration)
 }

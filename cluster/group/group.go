@@ -193,18 +193,38 @@ func (g *Group) LastTerm() uint64 {
 // Commit is the newest index this replica knows to be committed.
 func (g *Group) Commit() uint64 { return g.raft.CommitIndex() }
 
+// ErrGivenUp is the answer of WaitUnless when it was told to wait no more.
+var ErrGivenUp = errors.New("given up")
+
+// giveUpEvery is how often WaitUnless asks whether to give up.
+const giveUpEvery = 50 * time.Millisecond
+
 // Wait returns when the machine has applied index, or ctx ends.
 func (g *Group) Wait(ctx context.Context, index uint64) error {
+	return g.WaitUnless(ctx, index, func(time.Time) bool { return false })
+}
+
+// WaitUnless is Wait, and ends with ErrGivenUp once giveUp, told when the waiting
+// began, says so.
+func (g *Group) WaitUnless(ctx context.Context, index uint64, giveUp func(began time.Time) bool) error {
+	began := time.Now()
 	for {
 		applied, moved := g.fsm.position()
 		if applied >= index {
 			return nil
 		}
+		look := time.NewTimer(giveUpEvery)
 		select {
 		case <-moved:
+		case <-look.C:
+			if giveUp(began) {
+				return ErrGivenUp
+			}
 		case <-ctx.Done():
+			look.Stop()
 			return ctx.Err()
 		}
+		look.Stop()
 	}
 }
 

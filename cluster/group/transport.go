@@ -53,11 +53,11 @@ type Transport struct {
 	link   Link
 	unsent error // what Link's errors wrap when nothing was sent
 	now    func() time.Time
-	wall   func() time.Time  // what the clock says
-	beat   time.Duration     // between the beats that heartbeats wait for; 0: they never wait
-	phase  time.Duration     // of the node's beats
-	later  func(fsm.Replica) // told of a message to a later replica of this node; or nil
-	sends  chan struct{}     // a slot for each snapshot that the node may send at once; nil: no limit
+	wall   func() time.Time                    // what the clock says
+	beat   time.Duration                       // between the beats that heartbeats wait for; 0: they never wait
+	phase  time.Duration                       // of the node's beats
+	later  func(as fsm.Replica, by fsm.NodeID) // told of a message to a later replica of this node; or nil
+	sends  chan struct{}                       // a slot for each snapshot that the node may send at once; nil: no limit
 	peers  *Progress
 	rpcs   chan raft.RPC
 	ctx    context.Context
@@ -294,7 +294,7 @@ func (t *Transport) admit(from fsm.NodeID, e envelope, decode error) error {
 	}
 	if e.to != t.local.String() {
 		if r, err := fsm.ParseReplica(e.to); t.later != nil && err == nil && r.Node == t.local.Node && r.Incarnation > t.local.Incarnation {
-			t.later(r)
+			t.later(r, from)
 		}
 		return fsm.Errorf(fsm.NotFound, "replica %s is not here; %s is", e.to, t.local)
 	}

@@ -89,6 +89,10 @@ func (s *State) Settings() Settings { return s.settings }
 // introduces must not be proposed yet.
 func (s *State) Level() uint32 { return s.level }
 
+// NextReplica returns the next incarnation of a replica: none that was given out
+// reaches it.
+func (s *State) NextReplica() uint64 { return s.nextReplica }
+
 // SlotVersion returns the version of the slot function the cluster was founded
 // with. A node that does not know it must not serve.
 func (s *State) SlotVersion() uint32 { return s.slotVersion }

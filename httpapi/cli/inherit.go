@@ -18,6 +18,7 @@ type ControllerCopy struct {
 	Hunts      int               `json:"hunts"`
 	Voters     []ControllerVoter `json:"voters"`
 	Begun      bool              `json:"begun"` // a recovery from it began and did not end
+	Aside      bool              `json:"aside"` // it is of before a recovery whose result this node never got
 	Done       bool              `json:"done"`  // the copy is the controller now
 }
 
@@ -51,7 +52,8 @@ and of those the one with the highest last entry. Then, on that one node only:
   cairn remove --node N --force             (for each lost node)
 
 The other nodes notice, and take the copy of this one in place of theirs. It is
-refused while enough of the voters answer for a majority.`,
+refused while enough of the voters answer for a majority. Until they have it, they
+keep theirs aside: should this node be lost before, say it on one of them.`,
 		Example: "  cairn operator raft recover --data /var/lib/cairn\n  cairn operator raft recover --data /var/lib/cairn --accept-loss",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,6 +86,12 @@ func inherited(c *ControllerCopy) string {
 		return "This node's copy of the controller: " + have + `.
 A recovery from it was begun and did not end, and the node does not start before it has: say it again with
 --accept-loss.`
+	}
+	if c.Aside && len(c.Voters) > 0 {
+		return "A copy of the controller that this node put aside: " + have + `.
+The controller goes on from another node's copy, which this node has not got yet. Nothing was done. Start this node,
+and it is filled. Only if ` + c.Voters[0].Name + ` is gone for good, and no other node shows a copy that is not one put aside,
+say it again with --accept-loss.`
 	}
 	return "This node's copy of the controller: " + have + `.
 Nothing was done. First try to start the voters below that are silent: with a majority of them nothing is

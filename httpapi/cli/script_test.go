@@ -47,7 +47,7 @@ func printConfig(_ context.Context, cfg ServeConfig) error {
 // aloneOfThree is a copy whose other voters are silent.
 func aloneOfThree(_ context.Context, data string, accept bool) (*ControllerCopy, error) {
 	return &ControllerCopy{
-		Cluster: "01C", Node: "01A", Index: 815, Term: 7, Members: 3, Partitions: 16, Hunts: 1, Begun: data == "begun", Done: accept,
+		Cluster: "01C", Node: "01A", Index: 815, Term: 7, Members: 3, Partitions: 16, Hunts: 1, Begun: data == "begun", Aside: data == "aside", Done: accept,
 		Voters: []ControllerVoter{
 			{Node: "01A", Name: "n1", Address: "10.0.0.1:7400", State: "this one"},
 			{Node: "01B", Name: "n2", Address: "10.0.0.2:7400", State: "silent"},
