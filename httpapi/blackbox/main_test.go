@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -28,7 +29,21 @@ func form[V any](short, long V) V {
 	return short
 }
 
-// besideAnother lets a test run while another one does, for most of them wait most
+// atOnce is how many tests run at once of those that may: on two cores two of them
+// leave much of both idle.
+const atOnce = 3
+
+// runAtOnce sets -parallel unless it was given.
+func runAtOnce() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
+}
+
+// besideAnother lets a test run while others do, for most of them wait most
 // of the time. It is not for tests that give a cluster all it can do, or ask how fast
 // it answers. Long forms print how long things took, and the race detector leaves
 // nothing of the machine to another cluster: those run alone.
@@ -54,6 +69,10 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "cairn")
 	if err := build(binary); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := runAtOnce(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -29,16 +30,17 @@ const (
 
 // fire is what a hunt is played under.
 type fire struct {
-	lasts time.Duration // over at least this time its lines are spread
-	kills int           // how often a node dies meanwhile, at least
-	apart time.Duration // all nodes run for this to twice this between two kills
+	lasts    time.Duration // over at least this time its lines are spread
+	kills    int           // how often a node dies meanwhile, at least
+	maxKills int           // how often at most
+	apart    time.Duration // all nodes run for this to twice this between two kills
 }
 
 var (
 	// shortFire is full speed: two cores need this long, and where there are more
 	// the kills still find the hunt under way.
-	shortFire = fire{lasts: 8 * time.Second, kills: 2, apart: 1200 * time.Millisecond}
-	longFire  = fire{lasts: 60 * time.Second, kills: 10, apart: 2 * time.Second}
+	shortFire = fire{lasts: 8 * time.Second, kills: 2, maxKills: 3, apart: 1200 * time.Millisecond}
+	longFire  = fire{lasts: 60 * time.Second, kills: 10, maxKills: math.MaxInt, apart: 2 * time.Second}
 )
 
 // TestRealHunt plays a real hunt while nodes are killed, cuts the power of all
@@ -55,7 +57,7 @@ func TestRealHunt(t *testing.T) {
 	var nemesis sync.WaitGroup
 	var kills, leaders int
 	under := form(shortFire, longFire)
-	nemesis.Go(func() { kills, leaders = c.killNodes(ctx, rng, under.apart) })
+	nemesis.Go(func() { kills, leaders = c.killNodes(ctx, rng, under) })
 	begin := time.Now()
 	sum := h.replay(c, "--min-duration", under.lasts.String())
 	took := time.Since(begin)
@@ -146,11 +148,11 @@ func (h *realHunt) replay(c *cluster, flags ...string) replayed {
 }
 
 // killNodes kills a random node, lets it lie for a moment and starts it again,
-// until ctx ends; all run for apart to twice that in between. At first and every
-// third time it is the node that leads the controller. It returns how many were
-// killed, and how many of them led it.
-func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand, apart time.Duration) (kills, leaders int) {
-	for wait(ctx, between(rng, apart, 2*apart)) {
+// until ctx ends or enough were killed. At first and every third time it is the
+// node that leads the controller. It returns how many were killed, and how many of
+// them led it.
+func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand, under fire) (kills, leaders int) {
+	for kills < under.maxKills && wait(ctx, between(rng, under.apart, 2*under.apart)) {
 		i := rng.IntN(c.Nodes())
 		lead, err := c.controllerLeader(ctx)
 		if err == nil && (leaders == 0 || rng.IntN(3) == 0) {
