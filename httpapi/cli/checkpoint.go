@@ -122,7 +122,7 @@ func checkpointVerdict(all []rest.Checkpoint, name map[fsm.NodeID]string) error 
 		nodes, agree := apart(p, name)
 		switch {
 		case len(nodes) == 0:
-			not = append(not, fmt.Sprintf("partition %d was not compared: %s", p.ID, cmpDetail(p)))
+			not = append(not, fmt.Sprintf("partition %d was not compared: %s", p.ID, whyNot(p)))
 		case agree:
 			one = true
 			differ = append(differ, fmt.Sprintf("partition %d: the state on %s differs from the other replicas'", p.ID, strings.Join(nodes, ", ")))
@@ -158,7 +158,7 @@ func apart(p rest.Checkpoint, name map[fsm.NodeID]string) (nodes []string, agree
 	return nodes, agree
 }
 
-func cmpDetail(p rest.Checkpoint) string {
+func whyNot(p rest.Checkpoint) string {
 	if p.Detail != "" {
 		return p.Detail
 	}
