@@ -62,6 +62,8 @@ type Config struct {
 	Again func()
 	// Events are told what happens; see Events.
 	Events Events
+
+	level uint32 // feature level that this node speaks; zero: this build's. For tests
 }
 
 // Defaults.

@@ -24,6 +24,7 @@ func (n *Node) place() {
 		if !n.control.group.Leads() || !st.Founded() || n.stopping.Load() {
 			continue
 		}
+		n.raiseLevel(st)
 		if !n.watcher.unsure() {
 			n.placeOnce(st, time.Now())
 		}
@@ -34,7 +35,7 @@ func (n *Node) place() {
 func (n *Node) placeOnce(st *controller.State, now time.Time) {
 	table := st.Partitions()
 	for _, row := range table {
-		if !row.Founded {
+		if !row.Founded && row.Base == 0 {
 			return // the founder is still at it
 		}
 	}
@@ -72,6 +73,10 @@ func (n *Node) placementView(st *controller.State, reports map[fsm.NodeID]heard,
 	for i, row := range table {
 		v.Rate[i] = rates[row.ID]
 		r, ok := led[row.ID]
+		if !row.Founded { // it is founded anew where the operator's recovery said, or by another one
+			v.Lost[i], v.Moving[i] = true, true
+			continue
+		}
 		if !ok {
 			v.Lost[i] = !majority(voters(row, reports), up)
 			v.Moving[i] = true // nobody says that it is not

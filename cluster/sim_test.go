@@ -29,6 +29,7 @@ type sim struct {
 // simNode is one node and what survives its crash.
 type simNode struct {
 	name string
+	id   fsm.NodeID // if a test noted it
 	data string
 	dir  *store.Dir
 	node *Node
@@ -39,6 +40,7 @@ type simNode struct {
 	via    string      // whom it joins through; empty: the first node
 	bare   bool        // it is started without a token
 	fatal  func(error) // Config.Fatal; nil: the test fails
+	level  uint32      // Config.level
 }
 
 const simPartitions = 4
@@ -84,7 +86,7 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 	conf := Config{
 		Dir: dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
 		Name: orDefault(sn.called, sn.name), Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
-		Fatal: sn.fatal,
+		Fatal: sn.fatal, level: sn.level,
 		Left:  func() { sn.left.Store(true) },
 		Again: func() { sn.anew.Store(true) },
 	}
