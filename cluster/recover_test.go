@@ -173,3 +173,59 @@ func TestRecoverThroughCrashes(t *testing.T) {
 		s.remembered(h, 12)
 	})
 }
+
+// TestAdopterNeverEmpty: the survivor's node closes its replica for the new history
+// and fails before it has taken anything over; and another time its data is found
+// to be damaged. The replica that begins the new history begins with what the
+// survivor had or not at all: an empty one under its name would pass for a partition
+// that goes on, and making it would delete what is to be adopted.
+func TestAdopterNeverEmpty(t *testing.T) {
+	for name, damaged := range map[string]bool{"the replica is not open": false, "its data is damaged": true} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { adopterNeverEmpty(t, damaged) }) })
+	}
+}
+
+func adopterNeverEmpty(t *testing.T, damaged bool) {
+	s := newSim(t, 1)
+	defer s.close()
+	h := s.create(12)
+	s.played(h, 12)
+	n := s.nodes[0].node
+	st := n.control.state()
+	row := st.Partitions()[0]
+	old := n.replicas.get(row.ID)
+	last := old.group.Last()
+	// The keeper is stopped, so that nobody else carries the recovery out.
+	n.stopping.Store(true)
+	s.do("decide", func(ctx context.Context) error {
+		_, err := n.control.propose(ctx, &controller.Recover{Partitions: []controller.Recovery{{
+			Partition: row.ID, Epoch: row.Epoch, Survivor: old.group.Replica(),
+		}}})
+		return err
+	})
+	if damaged {
+		if err := n.replicas.drop(row.ID); err != nil { // as the quarantine would
+			t.Fatal(err)
+		}
+	} else {
+		n.replicas.mu.Lock()
+		delete(n.replicas.open, row.ID)
+		n.replicas.mu.Unlock()
+		old.close()
+	}
+	n.keepReplicas(n.control.state())
+	row, _ = n.control.state().Partition(row.ID)
+	r := n.replicas.get(row.ID)
+	switch {
+	case damaged && r != nil:
+		t.Errorf("%s runs, with %d entries, and there is nothing that it could have", r.group.Replica(), r.group.Last())
+	case damaged && n.replicas.damage()[row.ID] != row.Adopter():
+		t.Errorf("it is not told that %s cannot be had: %v", row.Adopter(), n.replicas.damage())
+	case !damaged && (r == nil || r.group.Replica() != row.Adopter() || r.group.Last() < last):
+		t.Errorf("the new history does not begin with the %d entries of the old one: %v", last, r)
+	}
+	if !damaged {
+		n.stopping.Store(false)
+		s.remembered(h, 12)
+	}
+}
