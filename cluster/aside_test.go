@@ -27,17 +27,7 @@ func TestHeirIsLost(t *testing.T) {
 		time.Sleep(5 * time.Second) // the followers have it too
 		heir := 4
 		s.enthrone(heir)
-		highest := s.nodes[heir].node.id.Incarnation
-		for i := range heir {
-			s.nodes[i].anew.Store(false)
-			s.crash(i)
-			s.start(i)
-			highest = max(highest, s.nodes[i].node.id.Incarnation)
-			s.crash(i) // before the heir's snapshot arrives
-			if s.hasController(i) {
-				t.Fatalf("n%d has the heir's history already: this test shows nothing", i)
-			}
-		}
+		highest := s.halfFollowed(heir)
 		if c, err := s.inherit(1); fsm.KindOf(err) != fsm.Conflict || !c.Aside || !strings.Contains(err.Error(), "n4, which answers") {
 			t.Errorf("recovered from %+v while the heir answers: %v", c, err)
 		}
@@ -100,6 +90,24 @@ func (s *sim) enthrone(heir int) {
 		}
 		return true
 	})
+}
+
+// halfFollowed has all others give their copies up for the heir's, and stops them
+// before they are filled. It returns the highest name that the heir's history gave.
+func (s *sim) halfFollowed(heir int) (highest uint64) {
+	s.t.Helper()
+	highest = s.nodes[heir].node.id.Incarnation
+	for i := range heir {
+		s.nodes[i].anew.Store(false)
+		s.crash(i)
+		s.start(i)
+		highest = max(highest, s.nodes[i].node.id.Incarnation)
+		s.crash(i) // before the heir's snapshot arrives
+		if s.hasController(i) {
+			s.t.Fatalf("n%d has the heir's history already: this test shows nothing", i)
+		}
+	}
+	return highest
 }
 
 func asidePath(sn *simNode) string { return filepath.Join(sn.data, "snapshots", asideName) }

@@ -190,7 +190,10 @@ func (c *control) propose(ctx context.Context, cmd controller.Command) (controll
 		return res, err
 	}
 	// Another one leads meanwhile, of the same history or not.
-	if err = c.catchUp(ctx); err == nil && c.sameHistory(at) != nil {
+	if err = c.catchUp(ctx); err == nil {
+		err = c.sameHistory(at)
+	}
+	if err != nil {
 		err = fsm.Errorf(fsm.OutcomeUnknown, "the controller's leader was replaced before this node had the change; try again")
 	}
 	return res, err

@@ -122,6 +122,11 @@ func (n *Node) keepReplicas(st *controller.State) {
 			n.dropReplica(r.id, "a committed configuration excludes it")
 		}
 	}
+	for _, row := range st.Partitions() {
+		if !row.Founded && row.Refounder().Node == n.id.Node {
+			n.refound(row)
+		}
+	}
 	for _, p := range slices.Sorted(maps.Keys(wished)) {
 		if n.replicas.get(p) == nil && n.replicas.damage()[p].IsZero() {
 			row, _ := st.Partition(p)

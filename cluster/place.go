@@ -24,27 +24,27 @@ func (n *Node) place() {
 		if !n.control.group.Leads() || !st.Founded() || n.stopping.Load() {
 			continue
 		}
+		n.raiseLevel(st)
 		if !n.watcher.unsure() {
 			n.placeOnce(st, time.Now())
 		}
 		n.farewells(st)
-		n.raiseLevel(st)
 	}
 }
 
 func (n *Node) placeOnce(st *controller.State, now time.Time) {
 	table := st.Partitions()
 	for _, row := range table {
-		if !row.Founded {
+		if !row.Founded && row.Base == 0 {
 			return // the founder is still at it
 		}
 	}
 	reports := n.reports.list()
 	if renew := renewals(table, reports); len(renew) > 0 {
-		n.commitTargets(renew)
+		n.commitTargets(st, reports, renew)
 		return
 	}
-	n.commitTargets(placement.Plan(n.placementView(st, reports, now)))
+	n.commitTargets(st, reports, placement.Plan(n.placementView(st, reports, now)))
 }
 
 // placementView is the cluster as the planner sees it.
@@ -73,6 +73,10 @@ func (n *Node) placementView(st *controller.State, reports map[fsm.NodeID]heard,
 	for i, row := range table {
 		v.Rate[i] = rates[row.ID]
 		r, ok := led[row.ID]
+		if !row.Founded { // it is founded anew where the operator's recovery said, or by another one
+			v.Lost[i], v.Moving[i] = true, true
+			continue
+		}
 		if !ok {
 			v.Lost[i] = !majority(voters(row, reports), up)
 			v.Moving[i] = true // nobody says that it is not
@@ -161,6 +165,9 @@ func renewals(table []controller.Partition, reports map[fsm.NodeID]heard) []plac
 	}
 	var out []placement.Change
 	for _, row := range table {
+		if !row.Founded {
+			continue
+		}
 		c := controller.TargetChange{Partition: row.ID, Epoch: row.Epoch, Preferred: row.Preferred}
 		for _, t := range row.Target {
 			c.Target = append(c.Target, controller.Wish{Node: t.Replica.Node, Voter: t.Voter})
@@ -175,17 +182,38 @@ func renewals(table []controller.Partition, reports map[fsm.NodeID]heard) []plac
 	return out
 }
 
+// kept are the members that a group's leader tells of whose nodes say that they run
+// them.
+func kept(led replicaReport, reports map[fsm.NodeID]heard) (out []placement.Member) {
+	for _, m := range led.Members {
+		if h := reports[m.Replica.Node]; h.Age < aliveFor && runs(h, m.Replica) {
+			out = append(out, placement.Member{Replica: m.Replica, Voter: m.Voter, Alive: m.Alive, Match: m.Match, CaughtUp: m.CaughtUp})
+		}
+	}
+	return out
+}
+
 // targetsPerEntry keeps an entry of new targets far below the entry's limit.
 const targetsPerEntry = 512
 
 // commitTargets commits a plan: as one entry, unless it is beyond targetsPerEntry.
-func (n *Node) commitTargets(changes []placement.Change) {
+// Nodes get back what they still have of a row.
+func (n *Node) commitTargets(st *controller.State, reports map[fsm.NodeID]heard, changes []placement.Change) {
+	led := leaders(reports)
 	for part := range slices.Chunk(changes, targetsPerEntry) {
-		cmd := &controller.SetTargets{}
+		back := &controller.GiveBack{}
 		reasons := map[string]int{}
 		for _, c := range part {
-			cmd.Changes = append(cmd.Changes, c.TargetChange)
+			back.Changes = append(back.Changes, c.TargetChange)
 			reasons[c.Reason]++
+			row, _ := st.Partition(c.Partition)
+			for _, r := range placement.GiveBack(row, c.TargetChange, kept(led[c.Partition], reports)) {
+				back.Keep = append(back.Keep, controller.Kept{Partition: c.Partition, Replica: r})
+			}
+		}
+		var cmd controller.Command = back
+		if len(back.Keep) == 0 || st.Level() < controller.LevelRefound {
+			cmd = &controller.SetTargets{Changes: back.Changes}
 		}
 		_, res, err := n.control.lead(cmd)
 		if err == nil && res.Err != nil {
@@ -195,7 +223,7 @@ func (n *Node) commitTargets(changes []placement.Change) {
 			n.log.Warn("changing the table failed; planning again", "err", err)
 			return
 		}
-		n.log.Info("the table changed", "partitions", len(part), "reasons", reasons)
+		n.log.Info("the table changed", "partitions", len(part), "reasons", reasons, "given_back", len(back.Keep))
 		for _, c := range part {
 			n.conf.Events.Reassigned(c.Reason)
 		}

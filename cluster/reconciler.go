@@ -194,6 +194,7 @@ func observe(g *group.Group, want []placement.Want, preferred fsm.NodeID, now ti
 	}
 	v := placement.Group{
 		Self: g.Replica(), ConfigIndex: conf.Index, Committed: conf.Committed, Want: want, Preferred: preferred,
+		Keep: g.ID() != controllerGroup,
 	}
 	last := g.Last()
 	for _, s := range conf.Servers {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,19 +12,22 @@ import (
 )
 
 // Recovery is what recovering a partition means: everything beyond the survivor's
-// log is given up, and the replicas of before with it.
+// log is given up, and the replicas of before with it. Without a survivor the
+// partition is founded anew, empty: all its teams and submissions are gone.
 type Recovery struct {
 	Partition fsm.PartitionID
 	Survivor  fsm.Replica
 	Last      uint64        // index of the newest entry that the survivor has
+	Founder   fsm.NodeID    // where it is founded anew; empty: there is a survivor
 	GivenUp   []fsm.Replica // voters that are not the survivor
 	Epoch     uint64        // of the row it was planned from
 }
 
 // PlanRecovery says what recovering partitions would mean; of all that have lost
 // their majority if none is named. It refuses (Conflict) a partition that has a
-// leader or could elect one, and one of which no replica is left; if none is
-// named, it leaves those out as long as there are others.
+// leader or could elect one, and one of which nothing is left as long as somebody
+// might have something; if none is named, it leaves those out as long as there are
+// others.
 func (n *Node) PlanRecovery(ctx context.Context, ids []fsm.PartitionID) ([]Recovery, error) {
 	if err := n.control.catchUp(ctx); err != nil {
 		return nil, err
@@ -52,6 +56,9 @@ func (n *Node) PlanRecovery(ctx context.Context, ids []fsm.PartitionID) ([]Recov
 		}
 		if why := hope(row, heard, down); why == "" {
 			r, err := planRecovery(row, heard)
+			if errors.Is(err, errNothingLeft) {
+				r, err = planRefounding(row, st, heard)
+			}
 			switch {
 			case err == nil:
 				plan = append(plan, r)
@@ -80,6 +87,9 @@ func hope(row controller.Partition, heard map[fsm.NodeID]heard, down map[fsm.Nod
 		!down[row.Adopt.Node] && runs(heard[row.Adopt.Node], row.Adopt) {
 		return "is being recovered"
 	}
+	if !row.Founded && !down[orDefault(row.Refounder().Node, row.Preferred)] {
+		return "is being founded"
+	}
 	voters := voters(row, heard)
 	live := 0
 	for _, v := range voters {
@@ -100,8 +110,11 @@ func runs(h heard, name fsm.Replica) bool {
 	return slices.ContainsFunc(h.Report.Replicas, func(r replicaReport) bool { return r.Replica == name })
 }
 
+// errNothingLeft means that no node that is up has anything of a partition.
+var errNothingLeft = errors.New("nothing is left")
+
 // planRecovery chooses the survivor: the voter with the log that an election
-// would prefer (Raft, section 5.4.1).
+// would prefer (Raft, section 5.4.1); errNothingLeft if there is none.
 func planRecovery(row controller.Partition, heard map[fsm.NodeID]heard) (Recovery, error) {
 	var best replicaReport
 	for _, h := range heard {
@@ -117,8 +130,7 @@ func planRecovery(row controller.Partition, heard map[fsm.NodeID]heard) (Recover
 		}
 	}
 	if best.Replica.IsZero() {
-		return Recovery{}, fsm.Errorf(fsm.Conflict,
-			"no node that is up has anything of partition %d: start one that had a replica of it", row.ID)
+		return Recovery{}, errNothingLeft
 	}
 	out := Recovery{Partition: row.ID, Survivor: best.Replica, Last: best.Last, Epoch: row.Epoch}
 	for _, v := range voters(row, heard) {
@@ -135,13 +147,25 @@ func (n *Node) Recover(ctx context.Context, plan []Recovery) error {
 	if len(plan) == 0 {
 		return nil
 	}
-	cmd := &controller.Recover{}
+	cmd, anew := &controller.Recover{}, &controller.Refound{}
 	for _, r := range plan {
+		if r.Founder != "" {
+			n.log.Warn("a partition of which nothing is left is founded anew", "partition", r.Partition, "founder", r.Founder, "given_up", fmt.Sprint(r.GivenUp))
+			anew.Partitions = append(anew.Partitions, controller.Refounding{Partition: r.Partition, Epoch: r.Epoch, Node: r.Founder})
+			continue
+		}
 		n.log.Warn("a partition is recovered with loss", "partition", r.Partition, "survivor", r.Survivor, "last", r.Last, "given_up", fmt.Sprint(r.GivenUp))
 		cmd.Partitions = append(cmd.Partitions, controller.Recovery{Partition: r.Partition, Epoch: r.Epoch, Survivor: r.Survivor})
 	}
-	if _, err := n.control.propose(ctx, cmd); err != nil {
-		return err
+	if len(cmd.Partitions) > 0 {
+		if _, err := n.control.propose(ctx, cmd); err != nil {
+			return err
+		}
+	}
+	if len(anew.Partitions) > 0 {
+		if _, err := n.control.propose(ctx, anew); err != nil {
+			return err
+		}
 	}
 	for attempt := 0; ; attempt++ {
 		v, err := n.View(ctx)
@@ -163,7 +187,7 @@ func (n *Node) dropGivenUp(st *controller.State) {
 	}
 	for p, name := range gone {
 		if row, _ := st.Partition(p); row.GivenUp(name) && name != row.Adopt {
-			n.dropReplica(p, "its partition was recovered from another replica; what only this one had is lost")
+			n.dropReplica(p, "its partition was recovered without this replica; what only this one had is lost")
 		}
 	}
 }
@@ -181,9 +205,10 @@ func (n *Node) adopt(row controller.Partition) {
 
 // serving returns this node's replica of a partition, nil if it has none that
 // may answer: before the table here was current once, it could be of a history
-// that was given up while this node was away.
+// that was given up while this node was away; and before the log says that the
+// partition is founded, it could have to be founded again.
 func (n *Node) serving(p fsm.PartitionID) *replica {
-	if !n.caughtUp.Load() {
+	if row, ok := n.control.state().Partition(p); !ok || !row.Founded || !n.caughtUp.Load() {
 		return nil
 	}
 	return n.replicas.get(p)

@@ -38,10 +38,13 @@ func (s *sim) lose() (gone []int, lost []fsm.PartitionID) {
 	return gone, lost
 }
 
-func (s *sim) plan(ids ...fsm.PartitionID) ([]Recovery, error) {
+func (s *sim) plan(ids ...fsm.PartitionID) ([]Recovery, error) { return s.planBy(0, ids...) }
+
+// planBy is plan by a node, or the next that is live.
+func (s *sim) planBy(i int, ids ...fsm.PartitionID) ([]Recovery, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
-	return s.live(0).PlanRecovery(ctx, ids)
+	return s.live(i).PlanRecovery(ctx, ids)
 }
 
 // TestRecover: partitions that lost two of three replicas go on from the third
@@ -120,56 +123,23 @@ func TestRecoverWhatCanBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimOf(t, 7, 16)
 		defer s.close()
-		number := map[fsm.NodeID]int{}
-		for i, sn := range s.nodes {
-			number[sn.node.ID()] = i
+		gone := s.loseWhole(func() {})
+		// Nobody knows of one that is silent whether it has something.
+		lead, silent := s.controllerLeader(), s.bystander(gone)
+		s.net.isolate(s.nodes[silent].name, true)
+		time.Sleep(aliveFor + reportEvery)
+		if m, _ := s.nodes[lead].node.control.state().Member(s.nodes[silent].id); m.State == controller.Down {
+			t.Fatal("the silent node counts as down already: this test shows nothing")
 		}
-		var votes map[fsm.NodeID]bool
-		s.until("five vote in the controller", func() bool {
-			votes = map[fsm.NodeID]bool{}
-			for id, i := range number {
-				if c := s.member(i).Controller; c == "leader" || c == "voter" {
-					votes[id] = true
-				}
-			}
-			return len(votes) == 5
-		})
-		// One whose end leaves the controller its majority.
-		var gone *controller.Partition
-		for _, row := range s.live(0).control.state().Partitions() {
-			voters := 0
-			for _, r := range row.Target {
-				if votes[r.Replica.Node] {
-					voters++
-				}
-			}
-			if voters < 3 && gone == nil {
-				gone = &row
-			}
+		if _, err := s.planBy(lead, gone.ID); fsm.KindOf(err) != fsm.Conflict {
+			t.Errorf("nothing of partition %d is known to be left, and its recovery is planned: %v", gone.ID, err)
 		}
-		if gone == nil {
-			t.Fatal("every partition has three voters of the controller")
-		}
-		for _, r := range gone.Target {
-			s.crash(number[r.Replica.Node])
-		}
-		s.until("the log says that they are down", func() bool {
-			down := 0
-			for _, r := range gone.Target {
-				if s.member(number[r.Replica.Node]).State == controller.Down {
-					down++
-				}
-			}
-			return down == len(gone.Target)
-		})
-		if _, err := s.plan(gone.ID); fsm.KindOf(err) != fsm.Conflict {
-			t.Errorf("nothing of partition %d is left, and its recovery is planned: %v", gone.ID, err)
-		}
-		plan, err := s.plan()
+		plan, err := s.planBy(lead)
 		if err != nil || len(plan) == 0 || slices.ContainsFunc(plan, func(r Recovery) bool { return r.Partition == gone.ID }) {
 			t.Fatalf("without partition %d the plan is %+v, %v", gone.ID, plan, err)
 		}
-		s.do("recover", func(ctx context.Context) error { return s.live(0).Recover(ctx, plan) })
+		s.net.isolate(s.nodes[silent].name, false)
+		s.do("recover", func(ctx context.Context) error { return s.nodes[lead].node.Recover(ctx, plan) })
 	})
 }
 
@@ -204,4 +174,60 @@ func TestRecoverThroughCrashes(t *testing.T) {
 		s.whole(3, gone...)
 		s.remembered(h, 12)
 	})
+}
+
+// TestAdopterNeverEmpty: the survivor's node closes its replica for the new history
+// and fails before it has taken anything over; and another time its data is found
+// to be damaged. The replica that begins the new history begins with what the
+// survivor had or not at all: an empty one under its name would pass for a partition
+// that goes on, and making it would delete what is to be adopted.
+func TestAdopterNeverEmpty(t *testing.T) {
+	for name, damaged := range map[string]bool{"the replica is not open": false, "its data is damaged": true} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { adopterNeverEmpty(t, damaged) }) })
+	}
+}
+
+func adopterNeverEmpty(t *testing.T, damaged bool) {
+	s := newSim(t, 1)
+	defer s.close()
+	h := s.create(12)
+	s.played(h, 12)
+	n := s.nodes[0].node
+	st := n.control.state()
+	row := st.Partitions()[0]
+	old := n.replicas.get(row.ID)
+	last := old.group.Last()
+	// The keeper is stopped, so that nobody else carries the recovery out.
+	n.stopping.Store(true)
+	s.do("decide", func(ctx context.Context) error {
+		_, err := n.control.propose(ctx, &controller.Recover{Partitions: []controller.Recovery{{
+			Partition: row.ID, Epoch: row.Epoch, Survivor: old.group.Replica(),
+		}}})
+		return err
+	})
+	if damaged {
+		if err := n.replicas.drop(row.ID); err != nil { // as the quarantine would
+			t.Fatal(err)
+		}
+	} else {
+		n.replicas.mu.Lock()
+		delete(n.replicas.open, row.ID)
+		n.replicas.mu.Unlock()
+		old.close()
+	}
+	n.keepReplicas(n.control.state())
+	row, _ = n.control.state().Partition(row.ID)
+	r := n.replicas.get(row.ID)
+	switch {
+	case damaged && r != nil:
+		t.Errorf("%s runs, with %d entries, and there is nothing that it could have", r.group.Replica(), r.group.Last())
+	case damaged && n.replicas.damage()[row.ID] != row.Adopter():
+		t.Errorf("it is not told that %s cannot be had: %v", row.Adopter(), n.replicas.damage())
+	case !damaged && (r == nil || r.group.Replica() != row.Adopter() || r.group.Last() < last):
+		t.Errorf("the new history does not begin with the %d entries of the old one: %v", last, r)
+	}
+	if !damaged {
+		n.stopping.Store(false)
+		s.remembered(h, 12)
+	}
 }

@@ -331,7 +331,8 @@ func (rp *reports) registerSnapshots() {
 	newest := map[fsm.PartitionID]controller.Snapshot{}
 	for _, h := range rp.list() {
 		for _, r := range h.Report.Replicas {
-			if s := r.Snapshot; s != nil && s.Index > known[r.Partition] && s.Index > newest[r.Partition].Index {
+			row, _ := c.state().Partition(r.Partition)
+			if s := r.Snapshot; s != nil && !row.GivenUp(r.Replica) && s.Index > known[r.Partition] && s.Index > newest[r.Partition].Index {
 				s.Taken = h.Report.Clock
 				newest[r.Partition] = *s
 			}

@@ -44,6 +44,7 @@ type simNode struct {
 	via    string      // whom it joins through; empty: the first node
 	bare   bool        // it is started without a token
 	fatal  func(error) // Config.Fatal; nil: the test fails
+	level  uint32      // Config.Level
 }
 
 const simPartitions = 4
@@ -99,7 +100,7 @@ func (s *sim) open(i int, sn *simNode) (*Node, *store.Dir, error) {
 	conf := Config{
 		Dir: dir, Listener: s.net.listen(sn.name), Dial: s.net.dialer(sn.name), Advertise: sn.name, HTTP: sn.name + ":80",
 		Name: orDefault(sn.called, sn.name), Version: "test", Partitions: s.partitions, Logger: slog.New(slog.DiscardHandler),
-		Fatal: sn.fatal,
+		Fatal: sn.fatal, Level: sn.level,
 		Left:  func() { sn.left.Store(true) },
 		Again: func() { sn.anew.Store(true) },
 	}

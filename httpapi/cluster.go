@@ -111,7 +111,8 @@ type Operator interface {
 	// Transfer hands a partition to a voter and returns it once that one leads.
 	Transfer(ctx context.Context, p fsm.PartitionID, to string) (*rest.Partition, error)
 	// Recover has partitions without a majority, those named or all, go on from
-	// what a survivor has; unless accept is set it only says what that means.
+	// what a survivor has, or with nothing where none is left; unless accept is set
+	// it only says what that means.
 	Recover(ctx context.Context, partitions []fsm.PartitionID, accept bool) (*rest.Recoveries, error)
 	// Checkpoint compares the states of the replicas of partitions, those named or
 	// all, at one entry of each partition's log. Conflict: a node is of a release

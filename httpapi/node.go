@@ -128,7 +128,7 @@ func (n Node) Recover(ctx context.Context, partitions []fsm.PartitionID, accept 
 	}
 	out := &rest.Recoveries{Done: accept, Recoveries: []rest.Recovery{}}
 	for _, r := range plan {
-		rec := rest.Recovery{Partition: r.Partition, Survivor: r.Survivor.Node, Last: r.Last, GivenUp: []fsm.NodeID{}}
+		rec := rest.Recovery{Partition: r.Partition, Survivor: r.Survivor.Node, Founder: r.Founder, Last: r.Last, GivenUp: []fsm.NodeID{}}
 		for _, g := range r.GivenUp {
 			rec.GivenUp = append(rec.GivenUp, g.Node)
 		}

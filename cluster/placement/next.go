@@ -50,6 +50,10 @@ type Group struct {
 	Committed   bool // the configuration's entry is
 	Want        []Want
 	Preferred   fsm.NodeID
+	// Keep has a live voter stay while a wished one is not alive. Not for the
+	// controller: a member that leaves the cluster ends whether or not its group has
+	// let it go.
+	Keep bool
 }
 
 // Next returns the next step that brings a group closer to what is wished.
@@ -65,8 +69,8 @@ type Group struct {
 //  3. Missing replicas are added as non-voters, which cost no quorum.
 //  4. They are promoted once they have caught up; two newcomers back to back, so
 //     that the number of voters is even for as short as possible.
-//  5. Only when every wished voter votes does anybody else leave; a leader that
-//     is to leave hands over first.
+//  5. Only when every wished voter votes does anybody else leave, and with Keep no
+//     live voter before they are alive; a leader that is to leave hands over first.
 //  6. At rest, leadership goes to the preferred node, if it has been steady.
 func Next(g Group) Step {
 	if !g.Committed {
@@ -116,6 +120,16 @@ func (g Group) quorumWithout(r fsm.Replica) bool {
 		}
 	}
 	return live > voters/2
+}
+
+// missing reports whether a wished voter is not alive.
+func (g Group) missing() bool {
+	for _, w := range g.Want {
+		if m, ok := g.member(w.Replica); w.Voter && (!ok || !m.Alive) {
+			return true
+		}
+	}
+	return false
 }
 
 func removeDead(g Group) (Step, bool) {
@@ -200,6 +214,8 @@ func retire(g Group) (Step, bool) {
 			continue
 		case m.Voter && !g.quorumWithout(m.Replica):
 			return Step{Why: "a member can only leave while the others have a live majority"}, true
+		case g.Keep && m.Voter && m.Alive && g.missing():
+			return Step{Why: "a live voter stays while a wished one is not alive"}, true
 		case wanted:
 			return Step{Demote, m.Replica, "it is wished as a non-voter"}, true
 		default:

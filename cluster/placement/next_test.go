@@ -67,6 +67,8 @@ func TestNext(t *testing.T) {
 		{"but never below a live majority", list{"a*", "b*!", "c*!"}, list{"a*", "b*", "d*"}, "a", "add_nonvoter d"},
 		{"a leader that is to go hands over", list{"a*", "b*", "c*"}, list{"b*", "c*"}, "c", "transfer c"},
 		{"to somebody who is caught up", list{"a*", "b*", "c*-"}, list{"b*", "c*"}, "c", "transfer b"},
+		{"who leaves stays while a wished one is dead", list{"a*", "b*", "c*", "d*!"}, list{"a*", "b*", "d*"}, "a", "wait "},
+		{"or is only back for a moment", list{"a*", "b*", "c*", "d*~"}, list{"a*", "b*", "d*"}, "a", "remove c"},
 		{"or to nobody", list{"a*", "b*-", "c*-"}, list{"b*", "c*"}, "c", "wait "},
 		{"preferred leader", list{"a*", "b*", "c*"}, list{"a*", "b*", "c*"}, "b", "transfer b"},
 		{"not before it is steady", list{"a*", "b*~", "c*"}, list{"a*", "b*", "c*"}, "b", "wait "},
@@ -75,7 +77,7 @@ func TestNext(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := Next(Group{
 				Self: rep(tt.members[0][:1]), Members: members(tt.members...), ConfigIndex: 5, Committed: true,
-				Want: wants(tt.want...), Preferred: fsm.NodeID(tt.prefer),
+				Want: wants(tt.want...), Preferred: fsm.NodeID(tt.prefer), Keep: true,
 			})
 			if got := fmt.Sprintf("%s %s", s.Action, s.Replica.Node); got != tt.step {
 				t.Errorf("got %q (%s), want %q", got, s.Why, tt.step)
@@ -111,6 +113,15 @@ func TestNextGivesWay(t *testing.T) {
 	g.Self = rep("b")
 	if s := Next(g); s.Action != Remove || s.Replica != rep("a") {
 		t.Errorf("got %v of %v, want the old replica removed", s.Action, s.Replica)
+	}
+}
+
+// TestNextLetsGo: a member of the controller that leaves goes, dead voters or not: it
+// ends soon, and would count among the voters then.
+func TestNextLetsGo(t *testing.T) {
+	g := Group{Self: rep("a"), Members: members("a*", "b*", "c*!", "d*"), ConfigIndex: 5, Committed: true, Want: wants("a*", "c*", "d*", "b")}
+	if s := Next(g); s.Action != Demote || s.Replica != rep("b") {
+		t.Errorf("got %v of %v, want the one that leaves demoted", s.Action, s.Replica)
 	}
 }
 

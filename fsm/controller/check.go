@@ -103,6 +103,9 @@ func (s *State) checkTarget(p *Partition) error {
 	if p.Base >= s.nextReplica || p.Adopt.Incarnation >= max(p.Base, 1) || (p.Base == 0) != p.Adopt.IsZero() {
 		return broken(12, "partition %d begins with %d out of %s", p.ID, p.Base, p.Adopt)
 	}
+	if p.Base > 0 && !p.Founded && (p.Adopt.Incarnation != 0 || len(p.Target) != 1 || p.Target[0].Replica != p.first()) {
+		return broken(13, "partition %d is being founded anew by %s, and wished on %v", p.ID, p.first(), p.Target)
+	}
 	if n := len(p.Target); !leads || n < 1 || n > MaxReplicas {
 		return broken(4, "partition %d has %d replicas and prefers %s", p.ID, n, p.Preferred)
 	}

@@ -23,14 +23,16 @@ const (
 	MaxSecret     = 4 << 10 // bytes of the CA's certificate, and of the sealed secrets
 )
 
-// Feature levels. What a level introduces is proposed only once the cluster's
-// level has reached it, which it does when every member speaks it. Append only.
+// Feature levels, each named for what it introduces. What a level introduces is
+// proposed only once the cluster's level has reached it, which it does when every
+// member speaks it. Append only.
 const (
 	LevelFirst      = 1 // what the first release speaks
 	LevelCheckpoint = 2 // partition.Checkpoint
+	LevelRefound    = 2 // Refound, Refounded, GiveBack
 
 	// FeatureLevel is the newest level this code speaks.
-	FeatureLevel = LevelCheckpoint
+	FeatureLevel = LevelRefound
 )
 
 // Command is one of the command structs below. Every entry carries one.
@@ -135,6 +137,23 @@ type TargetChange struct {
 	Renew []fsm.NodeID
 }
 
+// GiveBack is SetTargets in which nodes get back the replicas that they still
+// have: a table that wished something else for a while, and wishes them again
+// before they were taken apart, need not have them made anew. Each is of a
+// partition that is changed, on a node of its new target that the row has no
+// replica on, was given out and not given up (Invalid), and is nobody's else
+// (Conflict). LevelRefound.
+type GiveBack struct {
+	Changes []TargetChange
+	Keep    []Kept
+}
+
+// Kept is one replica that a node gets back.
+type Kept struct {
+	Partition fsm.PartitionID
+	Replica   fsm.Replica
+}
+
 // Wish is one wished replica of a TargetChange.
 type Wish struct {
 	Node  fsm.NodeID
@@ -157,6 +176,32 @@ type Recovery struct {
 	Survivor  fsm.Replica
 }
 
+// Refound founds partitions anew, empty, of which no replica is left: all of them
+// or none. Everything that was in them is gone. Each gets a new history, whose only
+// replica for now is a new incarnation on Node that begins with nothing; all
+// replicas of before are given up, for ever. A row so changed counts as not founded
+// until Refounded, and may be founded anew again while it does. Epoch is the one
+// it was planned from. Conflict: the epoch moved, the table wishes a replica on a
+// member that is alive, Node is not alive, or the cluster's founder is still at it.
+// LevelRefound.
+type Refound struct{ Partitions []Refounding }
+
+// Refounding is one partition's part of Refound.
+type Refounding struct {
+	Partition fsm.PartitionID
+	Epoch     uint64
+	Node      fsm.NodeID
+}
+
+// Refounded records that a replica has bootstrapped the group of a partition that
+// is founded anew, so that it never does again. Only the one that Refound named
+// may say so: Conflict if it was given up meanwhile. It raises the epoch; repeating
+// it changes nothing. LevelRefound.
+type Refounded struct {
+	Partition fsm.PartitionID
+	Replica   fsm.Replica
+}
+
 // Resume begins a new history of the controller's own log, when most of its
 // voters are gone for good and one member's copy is all there is. What that copy
 // lacks is lost, and so are the numbers that were given out there: every counter,
@@ -176,7 +221,8 @@ type Resume struct {
 const MaxSkip = 1 << 44
 
 // MarkFounded records that the founder bootstrapped a partition's group, so
-// that nobody ever does again. It raises the epoch of those it changes.
+// that nobody ever does again. It raises the epoch of those it changes. Conflict
+// for one that is founded anew: see Refounded.
 type MarkFounded struct{ Partitions []fsm.PartitionID }
 
 // PutChunk stores one part of a document (deflated JSON) under the SHA-256 of

@@ -34,6 +34,9 @@ const (
 	kindSetDuty
 	kindRecover
 	kindResume
+	kindRefound
+	kindRefounded
+	kindGiveBack
 	kindEnd
 )
 
@@ -60,6 +63,9 @@ var blank = [kindEnd]func() Command{
 	kindSetDuty:           func() Command { return new(SetDuty) },
 	kindRecover:           func() Command { return new(Recover) },
 	kindResume:            func() Command { return new(Resume) },
+	kindRefound:           func() Command { return new(Refound) },
+	kindRefounded:         func() Command { return new(Refounded) },
+	kindGiveBack:          func() Command { return new(GiveBack) },
 }
 
 // Encode returns the log entry of a command: a version byte, a kind byte and
@@ -115,6 +121,9 @@ func (*NodeUp) kind() kind            { return kindNodeUp }
 func (*SetDuty) kind() kind           { return kindSetDuty }
 func (*Recover) kind() kind           { return kindRecover }
 func (*Resume) kind() kind            { return kindResume }
+func (*Refound) kind() kind           { return kindRefound }
+func (*Refounded) kind() kind         { return kindRefounded }
+func (*GiveBack) kind() kind          { return kindGiveBack }
 
 func (f *Found) fields(c *codec) {
 	c.string(&f.Cluster)
@@ -176,6 +185,27 @@ func (r *Recover) fields(c *codec) {
 		c.partition(&r.Partition)
 		c.uint64(&r.Epoch)
 		c.replica(&r.Survivor)
+	})
+}
+
+func (r *Refound) fields(c *codec) {
+	list(c, &r.Partitions, func(c *codec, r *Refounding) {
+		c.partition(&r.Partition)
+		c.uint64(&r.Epoch)
+		c.node(&r.Node)
+	})
+}
+
+func (r *Refounded) fields(c *codec) {
+	c.partition(&r.Partition)
+	c.replica(&r.Replica)
+}
+
+func (g *GiveBack) fields(c *codec) {
+	list(c, &g.Changes, func(c *codec, t *TargetChange) { t.fields(c) })
+	list(c, &g.Keep, func(c *codec, k *Kept) {
+		c.partition(&k.Partition)
+		c.replica(&k.Replica)
 	})
 }
 

@@ -97,6 +97,44 @@ func (r *random) recovery(s *State) *Recover {
 	return c
 }
 
+// refounding has members that the row is wished on count as down, for the most part.
+func (r *random) refounding(s *State) Command {
+	c := &Refound{}
+	for range r.n(3) {
+		v := Refounding{Partition: r.partition(), Epoch: 1, Node: r.node()}
+		if p, ok := s.Partition(v.Partition); ok && r.often(5) {
+			v.Epoch = p.Epoch
+			if down := p.Target[0].Replica.Node; r.n(2) == 0 {
+				return &NodeDown{Now: r.now, Nodes: []fsm.NodeID{down}}
+			}
+		}
+		c.Partitions = append(c.Partitions, v)
+	}
+	return c
+}
+
+func (r *random) refounded(s *State) *Refounded {
+	c := &Refounded{Partition: r.partition(), Replica: fsm.Replica{Node: r.node(), Incarnation: uint64(r.n(40))}}
+	if p, ok := s.Partition(c.Partition); ok && r.often(4) {
+		c.Replica = p.Refounder()
+	}
+	return c
+}
+
+// giveBack names incarnations of the past.
+func (r *random) giveBack(s *State) *GiveBack {
+	c := &GiveBack{Changes: []TargetChange{r.change(s)}}
+	for range r.n(3) {
+		ch := c.Changes[0]
+		k := Kept{ch.Partition, fsm.Replica{Node: r.node(), Incarnation: uint64(r.n(40))}}
+		if len(ch.Target) > 0 && r.often(4) {
+			k.Replica.Node = ch.Target[r.n(len(ch.Target))].Node
+		}
+		c.Keep = append(c.Keep, k)
+	}
+	return c
+}
+
 func (r *random) snapshot() Snapshot {
 	return Snapshot{
 		Partition: r.partition(), Replica: fsm.Replica{Node: r.node(), Incarnation: uint64(r.n(9) + 1)},
@@ -183,9 +221,15 @@ func (r *random) rare(s *State) Command {
 	if !r.often(25) {
 		return &Resume{Now: r.now, Node: r.node(), Skip: uint64(r.n(3))}
 	}
-	switch r.n(7) {
+	switch r.n(13) {
 	case 5, 6:
 		return r.recovery(s)
+	case 7, 8, 9:
+		return r.refounding(s)
+	case 10:
+		return r.refounded(s)
+	case 11, 12:
+		return r.giveBack(s)
 	case 0:
 		return randomFound(r.now)
 	case 1:

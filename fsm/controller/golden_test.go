@@ -47,6 +47,9 @@ func goldenCommands() []Command {
 		&SetDuty{now, "01NODE", Leaving},
 		&Recover{[]Recovery{{7, 3, fsm.Replica{Node: "01NODE", Incarnation: 5}}}},
 		&Resume{now, "01NODE", 1 << 20},
+		&Refound{[]Refounding{{7, 3, "01NODE"}}},
+		&Refounded{7, fsm.Replica{Node: "01NODE", Incarnation: 5}},
+		&GiveBack{[]TargetChange{{7, 3, []Wish{{"01NODE", true}, {"02NODE", false}}, "01NODE", []fsm.NodeID{"02NODE"}}}, []Kept{{7, fsm.Replica{Node: "01NODE", Incarnation: 5}}}},
 	}
 }
 

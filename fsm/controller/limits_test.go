@@ -108,6 +108,26 @@ func TestLimitsNeverStop(t *testing.T) {
 	}
 }
 
+// TestRefoundLimits is the same for what founds anew and gives back.
+func TestRefoundLimits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		c    Command
+		kind fsm.Kind
+	}{
+		"nothing to found anew": {&Refound{}, fsm.Invalid},
+		"found 65535 anew":      {&Refound{Partitions: []Refounding{{Partition: 65535, Epoch: 1}}}, fsm.NotFound},
+		"65535 is founded anew": {&Refounded{Partition: 65535}, fsm.NotFound},
+		"give back nothing":     {&GiveBack{}, fsm.Invalid},
+		"give back 65535":       {&GiveBack{Keep: []Kept{{Partition: 65535}}}, fsm.NotFound},
+	} {
+		m := founded(t)
+		before := m.State()
+		if wantKind(t, apply(t, m, tc.c), tc.kind); m.State() != before {
+			t.Errorf("%s: a refused command made a new State", name)
+		}
+	}
+}
+
 // TestMembersMakeRoom fills the member list: the one that left first makes
 // room, and without one the join is refused and counts no use.
 func TestMembersMakeRoom(t *testing.T) {

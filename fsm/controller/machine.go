@@ -88,9 +88,15 @@ func (t *tx) apply(c Command) Result {
 	case *SetDuty:
 		return t.setDuty(c)
 	case *SetTargets:
-		return t.setTargets(c)
+		return t.setTargets(c.Changes, nil)
+	case *GiveBack:
+		return t.giveBack(c)
 	case *Recover:
 		return t.recover(c)
+	case *Refound:
+		return t.refound(c)
+	case *Refounded:
+		return t.refounded(c)
 	case *Resume:
 		return t.resume(c)
 	case *MarkFounded:

@@ -146,6 +146,9 @@ func (s *script) run(l line) string {
 		for part := range strings.SplitSeq(strings.Join(l.words, " "), "/") {
 			c.Changes = append(c.Changes, s.change(strings.Fields(part)))
 		}
+		if keep := l.list("keep"); len(keep) > 0 { // PARTITION:NODE.INCARNATION,...
+			return "targets: " + s.apply(s.giveBack(c.Changes, keep))
+		}
 		return "targets: " + s.apply(c)
 	}
 	if c := s.command(l); c != nil {
@@ -250,6 +253,11 @@ func (s *script) command(l line) Command {
 		return &SetDuty{Now: s.now, Node: node, Duty: duties[l.word(1)]}
 	case "recover":
 		return s.recovery(l)
+	case "refound": // PARTITION@EPOCH NODE, and so on
+		return s.refounding(l)
+	case "refounded":
+		pn, _ := strconv.Atoi(l.word(0))
+		return &Refounded{Partition: fsm.PartitionID(pn), Replica: s.replica(l.word(1))}
 	case "resume":
 		return &Resume{Now: s.now, Node: node, Skip: uint64(l.num("skip", 0))}
 	case "founded":
@@ -299,11 +307,36 @@ func (s *script) recovery(l line) *Recover {
 		p, epoch, _ := strings.Cut(l.word(i), "@")
 		pn, _ := strconv.Atoi(p)
 		en, _ := strconv.ParseUint(epoch, 10, 64)
-		survivor, err := fsm.ParseReplica(l.word(i + 1))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		c.Partitions = append(c.Partitions, Recovery{fsm.PartitionID(pn), en, survivor})
+		c.Partitions = append(c.Partitions, Recovery{fsm.PartitionID(pn), en, s.replica(l.word(i + 1))})
+	}
+	return c
+}
+
+func (s *script) replica(name string) fsm.Replica {
+	r, err := fsm.ParseReplica(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+func (s *script) refounding(l line) *Refound {
+	c := &Refound{}
+	for i := 0; i+1 < len(l.words); i += 2 {
+		p, epoch, _ := strings.Cut(l.word(i), "@")
+		pn, _ := strconv.Atoi(p)
+		en, _ := strconv.ParseUint(epoch, 10, 64)
+		c.Partitions = append(c.Partitions, Refounding{fsm.PartitionID(pn), en, fsm.NodeID(l.word(i + 1))})
+	}
+	return c
+}
+
+func (s *script) giveBack(changes []TargetChange, keep []string) *GiveBack {
+	c := &GiveBack{Changes: changes}
+	for _, w := range keep {
+		p, name, _ := strings.Cut(w, ":")
+		pn, _ := strconv.Atoi(p)
+		c.Keep = append(c.Keep, Kept{fsm.PartitionID(pn), s.replica(name)})
 	}
 	return c
 }

@@ -69,20 +69,35 @@ type Partition struct {
 	Target    []TargetReplica // in order of node
 	Preferred fsm.NodeID
 	Founded   bool
-	// Base and Adopt are of the last recovery with loss, see Recover. Replicas of
-	// an incarnation below Base belong to a history that was given up: they never
-	// speak for the partition again. The first of the new one is Base on Adopt's
-	// node, and takes over what Adopt has.
+	// Base and Adopt are of the last recovery with loss, see Recover and Refound.
+	// Replicas of an incarnation below Base belong to a history that was given up:
+	// they never speak for the partition again. The first of the new one is Base on
+	// Adopt's node. It takes over what Adopt has, or, if Adopt has no incarnation,
+	// begins with nothing.
 	Base  uint64
 	Adopt fsm.Replica
 }
 
 // Adopter is the replica that takes over Adopt's data; zero if there was no
-// recovery.
+// recovery, or the last one began with nothing.
 func (p *Partition) Adopter() fsm.Replica {
-	if p.Base == 0 {
+	if p.Adopt.Incarnation == 0 {
 		return fsm.Replica{}
 	}
+	return p.first()
+}
+
+// Refounder is the replica that begins with nothing; zero if the partition was not
+// founded anew, or was recovered since.
+func (p *Partition) Refounder() fsm.Replica {
+	if p.Base == 0 || p.Adopt.Incarnation != 0 {
+		return fsm.Replica{}
+	}
+	return p.first()
+}
+
+// first is the first replica of a history that a recovery began.
+func (p *Partition) first() fsm.Replica {
 	return fsm.Replica{Node: p.Adopt.Node, Incarnation: p.Base}
 }
 

@@ -19,13 +19,14 @@ func (p *Partition) replicaOn(node fsm.NodeID) *TargetReplica {
 	return nil
 }
 
-func (t *tx) setTargets(c *SetTargets) Result {
-	if len(c.Changes) == 0 {
+// setTargets changes rows; kept are the replicas that nodes get back.
+func (t *tx) setTargets(changes []TargetChange, kept []Kept) Result {
+	if len(changes) == 0 {
 		return reject(fsm.Invalid, "the command changes no partition")
 	}
 	rows := slices.Clone(t.partitions)
-	for i := range c.Changes {
-		ch := &c.Changes[i]
+	for i := range changes {
+		ch := &changes[i]
 		if int(ch.Partition) >= len(rows) {
 			return rejected(errNoPartition(ch.Partition))
 		}
@@ -37,10 +38,13 @@ func (t *tx) setTargets(c *SetTargets) Result {
 			return reject(fsm.Conflict, "partition %d is at epoch %d, the change was planned from %d: plan again",
 				ch.Partition, row.Epoch, ch.Epoch)
 		}
+		if row.Base > 0 && !row.Founded {
+			return reject(fsm.Conflict, "partition %d is being founded anew", ch.Partition)
+		}
 		if err := t.validTarget(ch); err != nil {
 			return rejected(err)
 		}
-		row.Target = t.target(row, ch)
+		row.Target = t.target(row, ch, kept)
 		row.Preferred = ch.Preferred
 		row.Epoch++
 	}
@@ -49,20 +53,70 @@ func (t *tx) setTargets(c *SetTargets) Result {
 }
 
 // target builds a new target: what the row has on a node stays, unless it is to
-// be renewed; what it lacks gets the next incarnation.
-func (t *tx) target(row *Partition, ch *TargetChange) []TargetReplica {
+// be renewed; what it lacks is what the node gets back, or gets the next
+// incarnation.
+func (t *tx) target(row *Partition, ch *TargetChange, kept []Kept) []TargetReplica {
 	wishes := slices.Clone(ch.Target)
 	slices.SortFunc(wishes, func(a, b Wish) int { return cmp.Compare(a.Node, b.Node) })
 	out := make([]TargetReplica, len(wishes))
 	for i, w := range wishes {
 		old := row.replicaOn(w.Node)
-		if old == nil || slices.Contains(ch.Renew, w.Node) {
+		back := slices.IndexFunc(kept, func(k Kept) bool { return k.Partition == row.ID && k.Replica.Node == w.Node })
+		switch {
+		case back >= 0:
+			out[i] = TargetReplica{kept[back].Replica, w.Voter}
+		case old == nil || slices.Contains(ch.Renew, w.Node):
 			out[i] = TargetReplica{fsm.Replica{Node: w.Node, Incarnation: t.replica()}, w.Voter}
-		} else {
+		default:
 			out[i] = TargetReplica{old.Replica, w.Voter}
 		}
 	}
 	return out
+}
+
+func (t *tx) giveBack(c *GiveBack) Result {
+	for i, k := range c.Keep {
+		if slices.ContainsFunc(c.Keep[:i], func(o Kept) bool {
+			return o.Replica.Incarnation == k.Replica.Incarnation || o.Partition == k.Partition && o.Replica.Node == k.Replica.Node
+		}) {
+			return reject(fsm.Invalid, "replica %s is given back twice, or its node gets two", k.Replica)
+		}
+		if err := t.mayKeep(c.Changes, k); err != nil {
+			return rejected(err)
+		}
+	}
+	return t.setTargets(c.Changes, c.Keep)
+}
+
+// mayKeep checks one replica that is to be given back.
+func (t *tx) mayKeep(changes []TargetChange, k Kept) *fsm.Error {
+	if int(k.Partition) >= len(t.partitions) {
+		return errNoPartition(k.Partition)
+	}
+	row := &t.partitions[k.Partition]
+	i := slices.IndexFunc(changes, func(ch TargetChange) bool { return ch.Partition == k.Partition })
+	switch {
+	case i < 0 || !slices.ContainsFunc(changes[i].Target, func(w Wish) bool { return w.Node == k.Replica.Node }) ||
+		slices.Contains(changes[i].Renew, k.Replica.Node) || row.wishes(k.Replica.Node):
+		return fsm.Errorf(fsm.Invalid, "replica %s of partition %d is given back to a node that is to have another, or none", k.Replica, k.Partition)
+	case k.Replica.Incarnation == 0 || k.Replica.Incarnation >= t.nextReplica || row.GivenUp(k.Replica):
+		return fsm.Errorf(fsm.Invalid, "replica %s of partition %d has never run, or was given up", k.Replica, k.Partition)
+	case t.taken(k.Replica.Incarnation):
+		return fsm.Errorf(fsm.Conflict, "replica %s of partition %d is another's incarnation", k.Replica, k.Partition)
+	}
+	return nil
+}
+
+// taken reports whether a member or a target has an incarnation.
+func (t *tx) taken(incarnation uint64) bool {
+	for _, m := range t.members.all() {
+		if m.Incarnation == incarnation {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.partitions, func(p Partition) bool {
+		return slices.ContainsFunc(p.Target, func(r TargetReplica) bool { return r.Replica.Incarnation == incarnation })
+	})
 }
 
 // validTarget checks a change but for its epoch. How many voters are wise is
@@ -92,40 +146,6 @@ func (t *tx) validTarget(ch *TargetChange) *fsm.Error {
 	return nil
 }
 
-func (t *tx) recover(c *Recover) Result {
-	if len(c.Partitions) == 0 {
-		return reject(fsm.Invalid, "the command recovers no partition")
-	}
-	rows := slices.Clone(t.partitions)
-	for i := range c.Partitions {
-		r := &c.Partitions[i]
-		if int(r.Partition) >= len(rows) {
-			return rejected(errNoPartition(r.Partition))
-		}
-		row := &rows[r.Partition]
-		switch {
-		case row.Epoch != t.partitions[r.Partition].Epoch:
-			return reject(fsm.Invalid, "partition %d is named twice in one command", r.Partition)
-		case row.Epoch != r.Epoch:
-			return reject(fsm.Conflict, "partition %d is at epoch %d, its recovery was planned from %d: look again", r.Partition, row.Epoch, r.Epoch)
-		case !row.Founded:
-			return reject(fsm.Conflict, "partition %d is not founded yet", r.Partition)
-		case r.Survivor.Incarnation == 0 || r.Survivor.Incarnation >= t.nextReplica || row.GivenUp(r.Survivor):
-			return reject(fsm.Invalid, "replica %s of partition %d has never run, or was given up", r.Survivor, r.Partition)
-		}
-		if _, err := t.present(r.Survivor.Node); err != nil {
-			return reject(err.Kind, "partition %d: %s", r.Partition, err.Msg)
-		}
-		row.Base, row.Adopt = t.replica(), r.Survivor
-		row.Target = []TargetReplica{{Replica: row.Adopter(), Voter: true}}
-		row.Preferred = r.Survivor.Node
-		row.Epoch++
-		t.snapshots = t.snapshots.without(row.ID) // of the old history
-	}
-	t.putTable(rows)
-	return Result{Changed: true}
-}
-
 func (t *tx) markFounded(c *MarkFounded) Result {
 	rows := slices.Clone(t.partitions)
 	changed := false
@@ -133,7 +153,11 @@ func (t *tx) markFounded(c *MarkFounded) Result {
 		if int(id) >= len(rows) {
 			return rejected(errNoPartition(id))
 		}
-		if row := &rows[id]; !row.Founded {
+		row := &rows[id]
+		if row.Base > 0 && !row.Founded {
+			return reject(fsm.Conflict, "partition %d is being founded anew, by %s", id, row.Refounder())
+		}
+		if !row.Founded {
 			row.Founded = true
 			row.Epoch++
 			changed = true

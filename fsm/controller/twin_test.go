@@ -102,11 +102,9 @@ func (w *twin) do(c Command) fsm.Kind {
 		}
 		return w.alter(c.Node, func(m *Member) { m.Duty = c.Duty })
 	case *SetTargets:
-		return w.targets(c)
-	case *Recover:
-		return w.recover(c)
-	case *Resume:
-		return w.resume(c)
+		return w.targets(c.Changes, nil)
+	case *Recover, *Resume, *Refound, *Refounded, *GiveBack:
+		return w.doRecovery(c)
 	case *MarkFounded:
 		for _, id := range c.Partitions {
 			p, ok := w.Table[id]
@@ -114,6 +112,9 @@ func (w *twin) do(c Command) fsm.Kind {
 				return fsm.NotFound
 			}
 			if !p.Founded {
+				if p.Base > 0 {
+					return fsm.Conflict
+				}
 				p.Founded = true
 				p.Epoch++
 			}
@@ -238,16 +239,16 @@ func (w *twin) alter(id fsm.NodeID, change func(*Member)) fsm.Kind {
 	return fine
 }
 
-func (w *twin) targets(c *SetTargets) fsm.Kind {
+func (w *twin) targets(changes []TargetChange, keep map[fsm.PartitionID]map[fsm.NodeID]fsm.Replica) fsm.Kind {
 	seen := map[fsm.PartitionID]bool{}
-	for _, ch := range c.Changes {
+	for _, ch := range changes {
 		p, ok := w.Table[ch.Partition]
 		switch {
 		case !ok:
 			return fsm.NotFound
 		case seen[ch.Partition]:
 			return fsm.Invalid
-		case p.Epoch != ch.Epoch:
+		case p.Epoch != ch.Epoch || p.Base > 0 && !p.Founded:
 			return fsm.Conflict
 		case len(ch.Target) == 0:
 			return fsm.Invalid
@@ -279,6 +280,9 @@ func (w *twin) targets(c *SetTargets) fsm.Kind {
 		p.Target = nil
 		for _, n := range slices.Sorted(maps.Keys(votes)) {
 			r, kept := had[n]
+			if back, ok := keep[p.ID][n]; ok {
+				r, kept = back, true
+			}
 			if !kept {
 				r = fsm.Replica{Node: n, Incarnation: w.next()}
 			}

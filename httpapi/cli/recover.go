@@ -28,6 +28,10 @@ missing afterwards: the newest ones, of the last moments before the failure or,
 if the replica had fallen behind, more. Where a majority can be had again, by
 starting a node or by bringing its disk back, do that instead: nothing is lost.
 
+A partition of which nothing is left on any node is founded anew, empty: all its
+teams and their submissions are gone for good. That is refused while a node that
+is up, or that does not count as down yet, may have a replica of it.
+
 The replicas that are given up never count again. Nodes that come back with
 them delete them.
 
@@ -68,11 +72,28 @@ func recovered(out *rest.Recoveries) string {
 	case n == 0:
 		return "No partition has lost its majority: there is nothing to recover."
 	case out.Done:
-		return count(n, "partition") + " recovered, from one replica each; the others are made anew."
+		return count(n, "partition") + " recovered, from one replica each; the others are made anew." + emptied(out, "is empty now: its", "are empty now: their")
 	}
 	return count(n, "partition") + ` without a majority. Nothing was done.
 First try to start the nodes that are given up below: with them nothing is lost.
-If they are gone for good, say it again with --accept-loss.`
+If they are gone for good, say it again with --accept-loss.` + emptied(out, "would begin empty: its", "would begin empty: their")
+}
+
+// emptied says of how many partitions nothing is left.
+func emptied(out *rest.Recoveries, one, many string) string {
+	n := 0
+	for _, r := range out.Recoveries {
+		if r.Founder != "" {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		many = one
+	}
+	return fmt.Sprintf("\nNOTHING IS LEFT of %s, which %s teams and submissions are gone for good.", count(n, "partition"), many)
 }
 
 func recoveryTable(all []rest.Recovery, name map[fsm.NodeID]string) *table {
@@ -82,7 +103,11 @@ func recoveryTable(all []rest.Recovery, name map[fsm.NodeID]string) *table {
 		for _, g := range r.GivenUp {
 			gone = append(gone, nameOf(name, g))
 		}
-		t.add(strconv.Itoa(int(r.Partition)), nameOf(name, r.Survivor), strconv.FormatUint(r.Last, 10), strings.Join(gone, " "))
+		from := nameOf(name, r.Survivor)
+		if r.Founder != "" {
+			from = "nothing, on " + nameOf(name, r.Founder)
+		}
+		t.add(strconv.Itoa(int(r.Partition)), from, strconv.FormatUint(r.Last, 10), strings.Join(gone, " "))
 	}
 	return t
 }

@@ -126,12 +126,14 @@ type Recoveries struct {
 	Recoveries []Recovery `json:"recoveries"`
 }
 
-// Recovery is one partition's: it goes on from what a survivor has.
+// Recovery is one partition's: it goes on from what a survivor has, or, when
+// nothing of it is left, is founded anew with nothing in it.
 type Recovery struct {
 	Partition fsm.PartitionID `json:"partition"`
-	Survivor  fsm.NodeID      `json:"survivor"`
-	Last      uint64          `json:"last"`     // index of its newest log entry
-	GivenUp   []fsm.NodeID    `json:"given_up"` // whose replicas do not count any more
+	Survivor  fsm.NodeID      `json:"survivor,omitempty"`
+	Founder   fsm.NodeID      `json:"founder,omitempty"` // instead of a survivor: all its teams and submissions are gone
+	Last      uint64          `json:"last"`              // index of the survivor's newest log entry
+	GivenUp   []fsm.NodeID    `json:"given_up"`          // whose replicas do not count any more
 }
 
 // NewCheckpoint is the body of a checkpoint.
