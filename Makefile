@@ -22,9 +22,14 @@ run: build ## run a node on ./data (ARGS="--http :8081")
 demo: build ## three nodes, forty teams, one minute (ARGS="--for 15s --kill")
 	./cairn demo $(ARGS)
 
+# Tests of real processes load the whole machine, and some measure it: they come after
+# all others, one package at a time.
+PROCESSES = ./httpapi/blackbox ./httpapi/faulttest
+
 test: ## vet, and all tests
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test $$($(GO) list ./... | grep -v -e '/httpapi/blackbox$$' -e '/httpapi/faulttest$$')
+	$(GO) test -p 1 $(PROCESSES)
 
 race: ## all tests with the race detector
 	$(GO) test -race -timeout 40m ./...

@@ -23,6 +23,9 @@ const (
 	players              = 6
 	playFor, playForLong = 7 * time.Second, 15 * time.Second
 	playPause            = 20 * time.Millisecond
+	// enoughMoves prove something; they play for playOn longer if they have to.
+	enoughMoves = 500
+	playOn      = time.Minute
 	// checkWithin bounds the search for an order.
 	checkWithin = time.Minute
 	linearClues = 3
@@ -127,7 +130,7 @@ func TestLinearizability(t *testing.T) {
 	r := &recorder{c: c, hunt: doc.id(), team: team, token: tokens[team], begin: time.Now()}
 
 	lasts := form(playFor, playForLong)
-	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	ctx, cancel := context.WithTimeout(t.Context(), lasts+playOn)
 	defer cancel()
 	var all sync.WaitGroup
 	for p := range players {
@@ -139,6 +142,10 @@ func TestLinearizability(t *testing.T) {
 	c.Kill(leader)
 	wait(ctx, lasts/4)
 	c.revive(leader)
+	wait(ctx, time.Until(r.begin.Add(lasts)))
+	for r.size() < enoughMoves && wait(ctx, playPause) { // on a machine that is busy
+	}
+	cancel()
 	all.Wait()
 
 	unknown := 0
@@ -149,7 +156,7 @@ func TestLinearizability(t *testing.T) {
 		}
 	}
 	t.Logf("%d operations, %d without a definite result", len(r.ops), unknown)
-	if len(r.ops) < 500 {
+	if len(r.ops) < enoughMoves {
 		t.Errorf("only %d operations: that proves nothing", len(r.ops))
 	}
 	result, info := porcupine.CheckOperationsVerbose(teamModel, r.ops, checkWithin)
@@ -172,6 +179,12 @@ type recorder struct {
 
 	mu  sync.Mutex
 	ops []porcupine.Operation
+}
+
+func (r *recorder) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ops)
 }
 
 // play is one player. What it does follows from the seed; each move goes to a
