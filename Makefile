@@ -8,7 +8,7 @@ ARGS ?=
 TOOL = $(GO) tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint deps bench scale bench-mission sim seeds fuzz clean
+.PHONY: help build run demo test race lint deps bench scale bench-mission sim seeds jepsen jepsen-short fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,11 +48,18 @@ scale: build ## clusters of 3 to 31 nodes under one load, with a plot (ARGS="--n
 bench-mission: build ## Cairn against every event on every node, and in trouble, with a plot (ARGS="--soak 0")
 	./cairn bench mission --plot mission.svg $(ARGS)
 
-sim: ## the long tests: faults, crashes, the whole real hunt (CAIRN_LONG=1)
+sim: ## the long tests: faults, crashes, the real hunt at its pace (CAIRN_LONG=1)
 	CAIRN_LONG=1 $(GO) test -count 1 -timeout 60m ./...
 
 seeds: ## faults in virtual time, a table at the end (TIME=10m NEMESIS=power,clock QUIET=1)
 	TIME=$(or $(TIME),10m) $(GO) test ./cluster -count 1 -run TestFaultSeeds -v -timeout 0
+
+jepsen: ## hurt clusters in every way, TIME=5m each, and judge them; or NEMESIS=halves SEED=7 (as root)
+	NEMESIS="$(or $(NEMESIS),every)" SEED="$(SEED)" TIME="$(or $(TIME),5m)" \
+	  $(GO) test -count 1 -v -timeout 0 -run 'TestFaults$$' ./httpapi/faulttest
+
+jepsen-short: ## one short run of a mix of faults; it is in "make test" too
+	NEMESIS= SEED="$(SEED)" TIME= $(GO) test -count 1 -v -run 'TestFaults$$' ./httpapi/faulttest
 
 fuzz: ## fuzz every decoder (FUZZTIME=10s each)
 	.ci/fuzz.sh $(FUZZTIME)

@@ -45,6 +45,9 @@ type Config struct {
 	// EntryCommands is how many commands a log entry holds at most; zero means what
 	// fits. One is for benchmarks.
 	EntryCommands int
+	// Level is the newest feature level that this node says it speaks. Zero means
+	// controller.FeatureLevel; a lower one is for tests of mixed releases.
+	Level uint32
 	// AdmitAll works on whatever comes, at once. It is for benchmarks.
 	AdmitAll bool
 

@@ -32,7 +32,7 @@ func newControlMachine(changed func()) *controlMachine {
 	return c
 }
 
-func (c *controlMachine) Apply(entry []byte) (any, error) {
+func (c *controlMachine) Apply(_ uint64, entry []byte) (any, error) {
 	res, err := c.m.Load().Apply(entry)
 	if res.Changed {
 		c.changed()

@@ -27,6 +27,9 @@ type Events struct {
 	// Reassigned: a partition's wished replicas or leader changed; reason is one
 	// of ReassignReasons.
 	Reassigned func(reason string)
+	// Diverged: this node compared the replicas of a partition, and not all that
+	// answered had the same state.
+	Diverged func()
 }
 
 // ForwardResults, RefuseReasons and ReassignReasons are the closed sets of
@@ -60,6 +63,9 @@ func (e Events) withDefaults() Events {
 	}
 	if e.Reassigned == nil {
 		e.Reassigned = func(string) {}
+	}
+	if e.Diverged == nil {
+		e.Diverged = func() {}
 	}
 	return e
 }

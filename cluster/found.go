@@ -170,7 +170,7 @@ func orDefault[T comparable](v, def T) T {
 func (n *Node) self() controller.Member {
 	return controller.Member{
 		ID: n.id.Node, Name: n.conf.Name, Address: n.conf.Advertise, HTTP: n.conf.HTTP,
-		Zone: n.conf.Zone, Version: n.conf.Version, Level: controller.FeatureLevel,
+		Zone: n.conf.Zone, Version: n.conf.Version, Level: orDefault(n.conf.Level, controller.FeatureLevel),
 	}
 }
 

@@ -300,6 +300,8 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 		return nil, nil
 	case kindNominate:
 		return nil, n.serveNominate(g, body)
+	case kindStateHash:
+		return n.serveStateHash(ctx, fsm.PartitionID(g-1), body)
 	}
 	r := n.serving(fsm.PartitionID(g - 1))
 	if g == controllerGroup || r == nil {
@@ -314,6 +316,8 @@ func (n *Node) handle(ctx context.Context, from fsm.NodeID, kind uint8, g uint32
 		return r.serveEnsure(ctx, body)
 	case kindConfig:
 		return r.serveConfig()
+	case kindCheckpoint:
+		return r.serveCheckpoint(ctx)
 	}
 	return nil, fsm.Errorf(fsm.Invalid, "call of unknown kind %d: this node may be older than its caller", kind)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // place has the controller's leader change the table when the members call for
-// it, and say goodbye to those who have nothing left.
+// it, say goodbye to those who have nothing left, and raise the feature level.
 func (n *Node) place() {
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
@@ -28,6 +28,7 @@ func (n *Node) place() {
 			n.placeOnce(st, time.Now())
 		}
 		n.farewells(st)
+		n.raiseLevel(st)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,16 +23,20 @@ import (
 // partitionMachine adapts a partition's machine to a group: Apply excludes
 // readers, readers exclude only Apply.
 type partitionMachine struct {
-	mu   sync.RWMutex
-	m    *partition.Machine
-	rate rateMeter
+	mu     sync.RWMutex
+	m      *partition.Machine
+	rate   rateMeter
+	hashes *hasher // nil: nobody will ask for any
 }
 
-func (p *partitionMachine) Apply(entry []byte) (any, error) {
+func (p *partitionMachine) Apply(index uint64, entry []byte) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	results, err := p.m.Apply(entry)
 	p.rate.events.Add(int64(len(results)))
+	if err == nil && p.hashes != nil && slices.ContainsFunc(results, func(r partition.Result) bool { return r.Checkpoint }) {
+		p.hashes.take(index, p.m.Freeze())
+	}
 	return results, err
 }
 
@@ -73,6 +78,7 @@ type replica struct {
 func (r *replica) close() {
 	r.queue.Close()
 	r.group.Close()
+	r.machine.hashes.close()
 }
 
 // replicas are the partitions of which this node has a replica.
@@ -83,6 +89,7 @@ type replicas struct {
 	node  *Node
 	pacer *group.Pacer
 	sends chan struct{} // see group.Config
+	hash  chan struct{} // see hasher
 	used  *used
 
 	mu      sync.RWMutex
@@ -101,7 +108,7 @@ func newReplicas(n *Node) (*replicas, error) {
 		return nil, err
 	}
 	return &replicas{
-		node: n, pacer: group.NewPacer(), sends: make(chan struct{}, maxSends), used: u,
+		node: n, pacer: group.NewPacer(), sends: make(chan struct{}, maxSends), hash: make(chan struct{}, maxHashing), used: u,
 		open: map[fsm.PartitionID]*replica{}, damaged: map[fsm.PartitionID]fsm.Replica{},
 	}, nil
 }
@@ -272,7 +279,9 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 	if err != nil {
 		return err
 	}
-	r := &replica{node: n, id: p, machine: &partitionMachine{m: partition.New()}, installing: make(chan struct{}, 1)}
+	r := &replica{
+		node: n, id: p, machine: &partitionMachine{m: partition.New(), hashes: newHasher(rs.hash)}, installing: make(chan struct{}, 1),
+	}
 	gname := snapshotName(p)
 	r.group, err = group.Open(group.Config{
 		ID: groupOf(p), Name: gname, Replica: name, Machine: r.machine,
@@ -282,6 +291,7 @@ func (rs *replicas) openOne(p fsm.PartitionID, name fsm.Replica, create bool) er
 		SnapshotTook: func(d time.Duration) { n.conf.Events.SnapshotTook(gname, d) },
 	})
 	if err != nil {
+		r.machine.hashes.close()
 		return err
 	}
 	r.queue = group.NewQueue(r.group, rs.pacer, rs.node.conf.EntryCommands, group.QueueEvents{

@@ -27,6 +27,8 @@ const (
 	kindApplied                                   // -> nothing, once the controller's log is applied up to an index
 	kindHello                                     // -> nothing: the process answers
 	kindNominate                                  // a replica is to stand for election, see Group.Nominate
+	kindCheckpoint                                // a checkpoint is to be proposed -> its index, the group's members
+	kindStateHash                                 // -> what a replica has of a checkpoint
 )
 
 const (

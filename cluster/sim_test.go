@@ -34,6 +34,7 @@ type simNode struct {
 	data string
 	dir  *store.Dir
 	node *Node
+	id   fsm.NodeID  // once it was started
 	left atomic.Bool // Config.Left was called
 	anew atomic.Bool // Config.Again was
 
@@ -51,7 +52,14 @@ func newSim(t *testing.T, n int) *sim {
 // newSimOf is newSim with a number of partitions.
 func newSimOf(t *testing.T, n, partitions int) *sim {
 	t.Helper()
-	s := &sim{t: t, partitions: partitions, net: newMemNet()}
+	return newSimTuned(t, n, partitions, nil)
+}
+
+// newSimTuned is newSimOf with nodes whose configuration tune may change, whenever
+// they start.
+func newSimTuned(t *testing.T, n, partitions int, tune func(*simNode, *Config)) *sim {
+	t.Helper()
+	s := &sim{t: t, partitions: partitions, net: newMemNet(), tune: tune}
 	for i := range n {
 		s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i), data: filepath.Join(t.TempDir(), "data")})
 		s.start(i)
@@ -71,6 +79,9 @@ func (s *sim) start(i int) {
 func (s *sim) tryStart(i int) (err error) {
 	sn := s.nodes[i]
 	sn.node, sn.dir, err = s.open(i, sn)
+	if err == nil {
+		sn.id = sn.node.ID()
+	}
 	return err
 }
 

@@ -113,6 +113,10 @@ type Operator interface {
 	// Recover has partitions without a majority, those named or all, go on from
 	// what a survivor has; unless accept is set it only says what that means.
 	Recover(ctx context.Context, partitions []fsm.PartitionID, accept bool) (*rest.Recoveries, error)
+	// Checkpoint compares the states of the replicas of partitions, those named or
+	// all, at one entry of each partition's log. Conflict: a node is of a release
+	// that cannot.
+	Checkpoint(ctx context.Context, partitions []fsm.PartitionID) (*rest.Checkpoints, error)
 	// Live and Ready return all checks.
 	Live() []rest.Check
 	Ready() []rest.Check

@@ -5,3 +5,6 @@ func DecodeBatchLine(line []byte) error {
 	_, err := decodeBatchLine(line)
 	return err
 }
+
+// RestCheckpoint lets tests see what a comparison becomes.
+var RestCheckpoint = restCheckpoint

@@ -141,6 +141,30 @@ func (n Node) Recover(ctx context.Context, partitions []fsm.PartitionID, accept 
 	return out, n.Node.Recover(ctx, plan)
 }
 
+// Checkpoint compares the states of partitions' replicas.
+func (n Node) Checkpoint(ctx context.Context, partitions []fsm.PartitionID) (*rest.Checkpoints, error) {
+	all, err := n.Node.Checkpoint(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	out := &rest.Checkpoints{Partitions: []rest.Checkpoint{}}
+	for i := range all {
+		out.Partitions = append(out.Partitions, restCheckpoint(&all[i]))
+	}
+	return out, nil
+}
+
+func restCheckpoint(c *cluster.Comparison) rest.Checkpoint {
+	out := rest.Checkpoint{ID: c.Partition, Index: c.Index, Agree: c.Agree(), Replicas: []rest.ReplicaHash{}}
+	if c.Err != nil {
+		out.Detail = c.Err.Error()
+	}
+	for _, r := range c.Replicas {
+		out.Replicas = append(out.Replicas, rest.ReplicaHash(r))
+	}
+	return out
+}
+
 // Partitions lists the partitions as they are and as they are wished.
 func (n Node) Partitions(ctx context.Context) (*rest.Partitions, error) {
 	v, err := n.View(ctx)

@@ -45,6 +45,7 @@ func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
 	rejected := counter("cairn_admission_rejected_total", "Requests refused for want of room or time, or by a rate limit.", "reason")
 	reassigned := counter("cairn_reassignments_total", "Changes of a partition's wished replicas committed by this node.", "reason")
 	unresponsive := counter("cairn_node_unresponsive_total", "Calls to a member that could not be reached or did not answer.").WithLabelValues()
+	diverged := counter("cairn_checkpoint_divergence_total", "Partitions whose replicas were compared by this node and had different states.").WithLabelValues()
 	waits := histogram("cairn_queue_wait_seconds", "How long the oldest command of an entry had queued.", durations).WithLabelValues()
 	batches := histogram("cairn_batch_size", "Commands in a committed log entry.", prometheus.ExponentialBuckets(1, 2, 13)).WithLabelValues()
 	snapshots := histogram("cairn_snapshot_duration_seconds", "Time to write a snapshot.", durations).WithLabelValues()
@@ -64,6 +65,7 @@ func NewNodeMetrics(reg *prometheus.Registry, version string) *NodeMetrics {
 		SnapshotTook:  func(_ string, took time.Duration) { snapshots.Observe(took.Seconds()) },
 		Unresponsive:  unresponsive.Inc,
 		Reassigned:    func(reason string) { reassigned.WithLabelValues(reason).Inc() },
+		Diverged:      diverged.Inc,
 	}
 	m.Store = store.Metrics{Commit: func(took time.Duration, _, _, _ int) { fsync.Observe(took.Seconds()) }}
 	registerProcess(reg, version)

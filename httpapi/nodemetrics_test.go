@@ -49,6 +49,7 @@ func TestEveryFamilyFromTheStart(t *testing.T) {
 		"cairn_queue_depth partition=0,1":                                                                  false,
 		"cairn_queue_wait_seconds":                                                                         true,
 		"cairn_batch_size":                                                                                 true,
+		"cairn_checkpoint_divergence_total":                                                                true,
 		"cairn_node_unresponsive_total":                                                                    true,
 		"cairn_reassignments_total reason=repair,leave,join,zone,balance,leader":                           true,
 		"cairn_partition_leader partition=0,1":                                                             false,

@@ -102,6 +102,18 @@ func (a *api) postRecover(c *call) error {
 	return c.write(http.StatusOK, out)
 }
 
+func (a *api) postCheckpoint(c *call) error {
+	var in rest.NewCheckpoint
+	if err := c.decodeBody(&in); err != nil {
+		return err
+	}
+	out, err := a.Cluster.Checkpoint(c.ctx, in.Partitions)
+	if err != nil {
+		return err
+	}
+	return c.write(http.StatusOK, out)
+}
+
 func (a *api) postToken(c *call) error {
 	var in rest.NewToken
 	if err := c.decodeBody(&in); err != nil {

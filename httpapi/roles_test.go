@@ -60,6 +60,7 @@ DELETE /v1/cluster/nodes/n1?force=true                  a    f     f    f    f  
 POST   /v1/cluster/partitions/0/transfer                a    f     f    f    f        f    f      y
 POST   /v1/cluster/partitions/9/transfer                a    f     f    f    f        f    f      n
 POST   /v1/cluster/recover                              a    f     f    f    f        f    f      y
+POST   /v1/cluster/checkpoint                           a    f     f    f    f        f    f      y
 GET    /v1/cluster/partitions                           a    f     f    f    f        f    f      y
 GET    /v1/cluster/snapshots                            a    f     f    f    f        f    f      y
 POST   /v1/tokens                                       a    f     f    f    f        f    f      y
@@ -81,6 +82,7 @@ var matrixBodies = map[string]string{
 	"POST /v1/cluster/partitions/0/transfer":    `{"to":"n1"}`,
 	"POST /v1/cluster/partitions/9/transfer":    `{"to":"n1"}`,
 	"POST /v1/cluster/recover":                  `{}`,
+	"POST /v1/cluster/checkpoint":               `{}`,
 	"POST /v1/hunts/maze/teams":                 `{"name":"New"}`,
 	"POST /v1/hunts/lake/teams":                 `{"name":"New"}`,
 	"PATCH /v1/hunts/maze/teams/red":            `{"name":"New"}`,

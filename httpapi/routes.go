@@ -205,6 +205,10 @@ func clusterRoutes() []route {
 			in: rest.Recover{}, out: rest.Recoveries{}, status: ok200, handle: (*api).postRecover,
 		},
 		{
+			method: "POST", path: "/v1/cluster/checkpoint", access: admin, summary: "Compare the states of partitions' replicas",
+			in: rest.NewCheckpoint{}, out: rest.Checkpoints{}, status: ok200, handle: (*api).postCheckpoint,
+		},
+		{
 			method: "GET", path: "/v1/cluster/partitions", access: admin, summary: "The partitions: what is and what is wished",
 			out: rest.Partitions{}, status: ok200, handle: (*api).getPartitions,
 		},

@@ -104,7 +104,7 @@ var Mutants = []Mutant{
 	{
 		"apply-order", "a follower applies an entry behind the one that follows it, now and then",
 		[]Change{
-			{"cluster/group/machine.go", "		if result, err = a.machine.Apply(l.Data); err != nil {", "		if result, err = applyLate(a, l.Data, l.Index); err != nil {"},
+			{"cluster/group/machine.go", "		if result, err = a.machine.Apply(l.Index, l.Data); err != nil {", "		if result, err = applyLate(a, l.Data, l.Index); err != nil {"},
 			{"cluster/group/mutantorder.go", "", mutantOrder},
 			{"cluster/group/group.go", "	g.raft = r\n", "	g.raft = r\n	leads.Store(g.fsm, g.Leads)\n"},
 		},
@@ -137,8 +137,8 @@ var Mutants = []Mutant{
 	{
 		"read-under-way", "a default read is answered after an entry that was under way when it arrived",
 		[]Change{{
-			"cluster/group/queue.go", "	_, out, err := q.group.Propose(entry)\n",
-			`	_, out, err := q.group.Propose(entry)
+			"cluster/group/queue.go", "	index, out, err := q.group.Propose(entry)\n",
+			`	index, out, err := q.group.Propose(entry)
 	if err == nil && mutant.On("read-under-way") {
 		q.mu.Lock()
 		var rest []*item
@@ -293,7 +293,7 @@ var (
 func applyLate(a *applier, entry []byte, index uint64) (any, error) {
 	lead, ok := leads.Load(a)
 	if !ok || !mutant.On("apply-order") {
-		return a.machine.Apply(entry)
+		return a.machine.Apply(index, entry)
 	}
 	if index%2 == 0 && !lead.(func() bool)() {
 		if _, waits := late.Load(a); !waits {
@@ -301,9 +301,9 @@ func applyLate(a *applier, entry []byte, index uint64) (any, error) {
 			return nil, nil
 		}
 	}
-	result, err := a.machine.Apply(entry)
+	result, err := a.machine.Apply(index, entry)
 	if left, waits := late.LoadAndDelete(a); waits && err == nil {
-		_, err = a.machine.Apply(left.([]byte))
+		_, err = a.machine.Apply(index, left.([]byte))
 	}
 	return result, err
 }

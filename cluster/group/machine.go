@@ -13,9 +13,10 @@ import (
 // Machine is the replicated state of one group. Apply, Freeze and Restore are
 // called by one goroutine.
 type Machine interface {
-	// Apply applies one entry and returns what its proposer is to learn. An
-	// error means that this replica cannot go on: see package fsm.
-	Apply(entry []byte) (any, error)
+	// Apply applies one entry, which stands at an index of the log, and returns
+	// what its proposer is to learn. An error means that this replica cannot go
+	// on: see package fsm.
+	Apply(index uint64, entry []byte) (any, error)
 	// Freeze returns a copy that later calls of Apply do not disturb and that
 	// another goroutine may write. It must be quick.
 	Freeze() io.WriterTo
@@ -47,7 +48,7 @@ func (a *applier) Apply(l *raft.Log) any {
 	var result any
 	if len(l.Data) > 0 {
 		var err error
-		if result, err = a.machine.Apply(l.Data); err != nil {
+		if result, err = a.machine.Apply(l.Index, l.Data); err != nil {
 			a.fatal(fmt.Errorf("entry %d cannot be applied, so this replica must stop: %w", l.Index, err))
 			return err
 		}

@@ -62,6 +62,7 @@ type item struct {
 }
 
 type answer struct {
+	index  uint64 // of the entry that held the request
 	result partition.Result
 	err    error
 }
@@ -120,6 +121,16 @@ func (q *Queue) ride(ctx context.Context, c partition.Command, size int) (partit
 	return r.Wait()
 }
 
+// DoAt is Do that also returns the index of the entry that held the command.
+func (q *Queue) DoAt(ctx context.Context, c partition.Command) (index uint64, res partition.Result, err error) {
+	r, err := q.Start(ctx, c)
+	if err != nil {
+		return 0, partition.Result{}, err
+	}
+	a := r.wait()
+	return a.index, a.result, a.err
+}
+
 // Ride is a command in the queue.
 type Ride struct{ it *item }
 
@@ -139,11 +150,16 @@ func (q *Queue) start(ctx context.Context, c partition.Command, size int) (Ride,
 
 // Wait is the second half of Do.
 func (r Ride) Wait() (partition.Result, error) {
+	a := r.wait()
+	return a.result, a.err
+}
+
+func (r Ride) wait() answer {
 	select {
 	case a := <-r.it.answer:
-		return a.result, a.err
+		return a
 	case <-r.it.ctx.Done():
-		return partition.Result{}, fsm.Errorf(fsm.OutcomeUnknown, "no answer before the deadline; retry with the same key")
+		return answer{err: fsm.Errorf(fsm.OutcomeUnknown, "no answer before the deadline; retry with the same key")}
 	}
 }
 
@@ -258,7 +274,7 @@ func (q *Queue) commit(b *partition.Batch, items []*item) bool {
 	if b.Len() > 0 {
 		entry = b.Bytes()
 	}
-	_, out, err := q.group.Propose(entry)
+	index, out, err := q.group.Propose(entry)
 	if err == nil && q.events.Committed != nil {
 		q.events.Committed(b.Len(), q.now().Sub(items[0].at))
 	}
@@ -268,7 +284,7 @@ func (q *Queue) commit(b *partition.Batch, items []*item) bool {
 	}
 	next := 0
 	for _, it := range items {
-		a := answer{err: err}
+		a := answer{index: index, err: err}
 		if err == nil && it.command != nil {
 			a.result = results[next]
 			next++

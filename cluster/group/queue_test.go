@@ -16,16 +16,23 @@ import (
 
 // game is a partition's machine behind a group.
 type game struct {
-	mu      sync.Mutex
-	m       *partition.Machine
-	entries int
+	mu          sync.Mutex
+	m           *partition.Machine
+	entries     int
+	checkpoints map[uint64]int // by index
 }
 
-func (g *game) Apply(entry []byte) (any, error) {
+func (g *game) Apply(index uint64, entry []byte) (any, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.entries++
-	return g.m.Apply(entry)
+	results, err := g.m.Apply(entry)
+	for _, r := range results {
+		if r.Checkpoint {
+			g.checkpoints[index]++
+		}
+	}
+	return results, err
 }
 
 func (g *game) Freeze() io.WriterTo       { return g.m.Freeze() }
@@ -50,7 +57,7 @@ func newQueued(t *testing.T, p *Pacer) *queued { return newQueuedOf(t, p, 0) }
 // newQueuedOf bounds how many commands an entry holds.
 func newQueuedOf(t *testing.T, p *Pacer, most int) *queued {
 	t.Helper()
-	s := &queued{w: newWorld(), g: &game{m: partition.New()}}
+	s := &queued{w: newWorld(), g: &game{m: partition.New(), checkpoints: map[uint64]int{}}}
 	lead := newMember(0)
 	conf := Config{
 		ID: 1, Name: "p", Replica: fsm.Replica{Node: lead.node, Incarnation: 1}, Machine: s.g,
@@ -354,5 +361,30 @@ func TestPacerAdapts(t *testing.T) {
 		if p.Limit() > 2 {
 			t.Errorf("with one disk for all the limit is %d, want at most 2", p.Limit())
 		}
+	})
+}
+
+// TestDoAt: the index is of the entry that held the command, for each of those who
+// shared it.
+func TestDoAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueued(t, NewPacer())
+		defer s.close(t)
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				index, res, err := s.q.DoAt(t.Context(), &partition.Checkpoint{})
+				if err != nil || !res.Checkpoint || index == 0 || index > s.all[0].group.Applied() {
+					t.Errorf("entry %d of %d: %+v, %v", index, s.all[0].group.Applied(), res, err)
+				}
+				s.g.mu.Lock()
+				defer s.g.mu.Unlock()
+				if s.g.checkpoints[index] == 0 {
+					t.Errorf("entry %d holds no checkpoint: %v do", index, s.g.checkpoints)
+				}
+				s.g.checkpoints[index]--
+			})
+		}
+		all.Wait()
 	})
 }

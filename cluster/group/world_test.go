@@ -141,7 +141,7 @@ type counter struct {
 	n   int
 }
 
-func (c *counter) Apply(entry []byte) (any, error) {
+func (c *counter) Apply(_ uint64, entry []byte) (any, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(entry) < 8 { // what follows a number is ballast

@@ -23,9 +23,15 @@ const (
 	MaxSecret     = 4 << 10 // bytes of the CA's certificate, and of the sealed secrets
 )
 
-// FeatureLevel is the newest level this code speaks. A command that a level
-// introduces is proposed only once the cluster's level has reached it.
-const FeatureLevel = 1
+// Feature levels. What a level introduces is proposed only once the cluster's
+// level has reached it, which it does when every member speaks it. Append only.
+const (
+	LevelFirst      = 1 // what the first release speaks
+	LevelCheckpoint = 2 // partition.Checkpoint
+
+	// FeatureLevel is the newest level this code speaks.
+	FeatureLevel = LevelCheckpoint
+)
 
 // Command is one of the command structs below. Every entry carries one.
 type Command interface {

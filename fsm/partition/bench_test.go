@@ -96,6 +96,12 @@ func BenchmarkSnapshot(b *testing.B) {
 			b.SetBytes(n)
 		}
 	})
+	b.Run("hash", func(b *testing.B) {
+		f := m.Freeze()
+		for b.Loop() {
+			f.Hash()
+		}
+	})
 	b.Run("restore", func(b *testing.B) {
 		image := snapshot(b, m.Freeze())
 		b.SetBytes(int64(len(image)))

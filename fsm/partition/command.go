@@ -113,6 +113,13 @@ type Submit struct {
 	At          fsm.Time // of an import; 0 for log time
 }
 
+// Checkpoint changes nothing but the log time, as every command does. Its Result
+// says that the state behind its entry is to be hashed: replicas that have the
+// same state there have the same hash. Who applies entries freezes the machine
+// then and hashes the copy, so that Apply waits for no hash. It needs
+// controller.LevelCheckpoint.
+type Checkpoint struct{}
+
 func (*Init) command()        {}
 func (*InstallHunt) command() {}
 func (*DeleteHunt) command()  {}
@@ -120,6 +127,7 @@ func (*CreateTeam) command()  {}
 func (*PatchTeam) command()   {}
 func (*RotateToken) command() {}
 func (*Submit) command()      {}
+func (*Checkpoint) command()  {}
 
 // TeamKind: a test team plays before the start and is never ranked.
 type TeamKind uint8

@@ -19,6 +19,7 @@ const (
 	kindPatchTeam
 	kindRotateToken
 	kindSubmit
+	kindCheckpoint // controller.LevelCheckpoint
 )
 
 // The fields of a PatchTeam that are present.
@@ -101,6 +102,8 @@ func appendCommand(w *wire.Writer, c Command) {
 	case *Submit:
 		appendTarget(w, kindSubmit, c.Hunt, c.Incarnation)
 		appendSubmit(w, c)
+	case *Checkpoint:
+		w.U8(kindCheckpoint)
 	default:
 		panic(fmt.Sprintf("partition: no encoding for %T", c))
 	}
@@ -158,12 +161,15 @@ func appendSubmit(w *wire.Writer, c *Submit) {
 // command reads one command; nil after an error.
 func (r *reader) command() Command {
 	kind := r.U8()
-	if kind == kindInit {
+	switch kind {
+	case kindInit:
 		return &Init{
 			Partition: fsm.PartitionID(r.Int(math.MaxUint16)),
 			Range:     fsm.Range{First: fsm.Slot(r.Int(fsm.Slots - 1)), Last: fsm.Slot(r.Int(fsm.Slots - 1))},
 			Epoch:     r.Uvarint(),
 		}
+	case kindCheckpoint:
+		return &Checkpoint{}
 	}
 	hunt, inc := fsm.HuntID(r.str()), fsm.Incarnation(r.Uvarint())
 	switch kind {

@@ -23,6 +23,8 @@ func describe(r *Result) string {
 			created = "created "
 		}
 		return created + describeTeam(r.Team) + "\n"
+	case r.Checkpoint:
+		return "checkpoint\n"
 	}
 	return "ok\n"
 }
@@ -118,6 +120,10 @@ func (s *script) query(w words, inc fsm.Incarnation, team fsm.TeamID) string {
 		s.board(b, w, inc, limit)
 	case "stats":
 		describeStats(b, s.m.Stats(s.hunt, inc))
+	case "hash":
+		hash := s.m.Hash()
+		fmt.Fprintf(b, "as at the last look: %v\n", hash == s.hash)
+		s.hash = hash
 	case "installed":
 		is, ok := s.m.Installed(s.hunt)
 		fmt.Fprintf(b, "%+v %v\n", is, ok)

@@ -15,7 +15,7 @@ import (
 func FuzzDecode(f *testing.F) {
 	var b Batch
 	f.Add(b.Bytes())
-	for _, c := range goldenCommands(goldenRules().Encode()) {
+	for _, c := range goldenCommands(goldenVersion, goldenRules().Encode()) {
 		b.Add(c.Now, c.Command)
 		f.Add(b.Bytes())
 	}
@@ -47,7 +47,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzDecodeCommand(f *testing.F) {
-	for _, c := range goldenCommands(goldenRules().Encode()) {
+	for _, c := range goldenCommands(goldenVersion, goldenRules().Encode()) {
 		f.Add(EncodeCommand(c.Command))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -132,7 +132,7 @@ func recode[T any](read func(*wire.Reader) T, write func(*wire.Writer, *T)) func
 
 func FuzzReadAnswers(f *testing.F) {
 	var b Batch
-	for _, c := range goldenCommands(goldenRules().Encode()) {
+	for _, c := range goldenCommands(goldenVersion, goldenRules().Encode()) {
 		b.Add(c.Now, c.Command)
 	}
 	m := New()
@@ -181,7 +181,7 @@ func FuzzReadAnswers(f *testing.F) {
 
 func FuzzRestore(f *testing.F) {
 	var b Batch
-	for _, c := range goldenCommands(goldenRules().Encode()) {
+	for _, c := range goldenCommands(goldenVersion, goldenRules().Encode()) {
 		b.Add(c.Now, c.Command)
 	}
 	m := New()

@@ -66,8 +66,10 @@ func (g *generator) next() (fsm.Time, Command) {
 		return now, g.create(hunt, inc)
 	case n < 950:
 		return now, g.patch(hunt, inc)
-	case n < 980:
+	case n < 979:
 		return now, &RotateToken{hunt, inc, g.team(), g.key()}
+	case n == 979:
+		return now, &Checkpoint{}
 	case n < 997:
 		if g.one(4) { // the same, or an older one
 			return now, &InstallHunt{hunt, life.inc, life.version - uint64(g.pick(2)), g.rules().Encode()}

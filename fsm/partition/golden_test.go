@@ -17,7 +17,7 @@ import (
 // goldenVersion is the version of the encodings that this release writes. When
 // one changes, raise it: the new files go beside the old ones, which must be
 // read for ever and are never rewritten.
-const goldenVersion = 1
+const goldenVersion = 2
 
 // golden reads testdata/golden/partition/v<version>/<name>.hex; with -update it
 // writes the file of this release's version first.
@@ -62,15 +62,16 @@ func goldenRules() *Rules {
 	}
 }
 
-// goldenCommands has every kind of command with every field.
-func goldenCommands(rules []byte) []Timed {
+// goldenCommands has every kind of command, with every field, that a version of
+// the encodings has.
+func goldenCommands(version int, rules []byte) []Timed {
 	sub := Submit{
 		Hunt: "h", Incarnation: 300, Version: 2, Team: "red", Generation: 2, Clue: "start", Match: Nudged,
 		Digest: 0x0123456789abcdef, Answer: "almøst", Reply: "warm", Key: "k1", Player: "ann", At: epoch + 1,
 	}
 	right := sub
 	right.Match, right.Key, right.Answer, right.At = Correct, "k2", "yes", 0
-	return []Timed{
+	all := []Timed{
 		{epoch, &Init{Partition: 7, Range: fsm.Range{First: 0, Last: fsm.Slots - 1}, Epoch: 5}},
 		{epoch, &InstallHunt{Hunt: "h", Incarnation: 300, Version: 2, Rules: rules}},
 		{epoch, &CreateTeam{
@@ -86,6 +87,10 @@ func goldenCommands(rules []byte) []Timed {
 		{epoch + 2_000_000, &PatchTeam{Hunt: "h", Incarnation: 300, Team: "red", Kind: new(Normal)}},
 		{epoch + 2_000_001, &DeleteHunt{Hunt: "gone", Incarnation: 4}},
 	}
+	if version >= 2 {
+		all = append(all, Timed{epoch + 2_000_002, &Checkpoint{}})
+	}
+	return all
 }
 
 // TestGolden: what any release wrote is read as what it meant then, and this
@@ -99,11 +104,11 @@ func TestGolden(t *testing.T) {
 			t.Errorf("v%d: rules are %+v, %v", version, rules, err)
 		}
 		var batch Batch
-		for _, c := range goldenCommands(packed) {
+		for _, c := range goldenCommands(version, packed) {
 			batch.Add(c.Now, c.Command)
 		}
 		entry := golden(t, version, "entry", batch.Bytes())
-		if cmds, err := Decode(entry); err != nil || !reflect.DeepEqual(cmds, goldenCommands(packed)) {
+		if cmds, err := Decode(entry); err != nil || !reflect.DeepEqual(cmds, goldenCommands(version, packed)) {
 			t.Errorf("v%d: commands are %+v, %v", version, cmds, err)
 		}
 		m := New()

@@ -106,6 +106,8 @@ func (m *Machine) apply(c Command) (res Result, fatal error) {
 		res.Team, err = m.rotateToken(c)
 	case *Submit:
 		res.Submission, err = m.submit(c)
+	case *Checkpoint:
+		res.Checkpoint = true
 	default:
 		panic(fmt.Sprintf("partition: no rule for %T", c))
 	}

@@ -150,8 +150,8 @@ func compareBoard(t *rapid.T, m *Machine, id fsm.HuntID, h *twinHunt, division s
 }
 
 // TestSameBytes applies the same random commands to two machines, one of which
-// is thrown away half way and restored from its snapshot: results and final
-// snapshots must be equal, byte for byte.
+// is thrown away half way and restored from its snapshot: results, hashes at
+// checkpoints and final snapshots must be equal, byte for byte.
 func TestSameBytes(t *testing.T) {
 	commands := 100_000
 	if *long {
@@ -166,6 +166,7 @@ func TestSameBytes(t *testing.T) {
 	gen := newGenerator(rng.IntN, 3, 60, 2_000, 30)
 	a, b := New(), New()
 	outcomes := map[string]int{}
+	hashed := 0 // a hash is of everything, so not every checkpoint has one
 	for n := 0; n < commands; {
 		var batch Batch
 		for size := rng.IntN(200); batch.Len() < size && batch.Add(gen.next()); {
@@ -187,6 +188,11 @@ func TestSameBytes(t *testing.T) {
 			t.Fatalf("seed %d: the machines answer differently after %d commands", seed, n)
 		}
 		countOutcomes(outcomes, ra)
+		if outcomes["checkpoint"] > 0 && n >= hashed*commands/20 {
+			if hashed++; a.Freeze().Hash() != b.Freeze().Hash() {
+				t.Fatalf("seed %d: the hashes differ after %d commands", seed, n)
+			}
+		}
 	}
 	t.Logf("%d commands: %v", commands, outcomes)
 	for v := range verdictEnd {
@@ -211,6 +217,8 @@ func countOutcomes(outcomes map[string]int, results []Result) {
 			outcomes["replayed"]++
 		case r.Submission != nil:
 			outcomes[r.Submission.Verdict.String()]++
+		case r.Checkpoint:
+			outcomes["checkpoint"]++
 		default:
 			outcomes["other"]++
 		}

@@ -95,7 +95,7 @@ func TestRestoreTruncated(t *testing.T) {
 // TestApplyKeepsNothingOfTheEntry: the log may reuse an entry's memory.
 func TestApplyKeepsNothingOfTheEntry(t *testing.T) {
 	var b Batch
-	for _, c := range goldenCommands(goldenRules().Encode()) {
+	for _, c := range goldenCommands(goldenVersion, goldenRules().Encode()) {
 		b.Add(c.Now, c.Command)
 	}
 	m := New()

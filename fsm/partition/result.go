@@ -29,6 +29,7 @@ type Result struct {
 	Submission *Submission // Submit
 	Team       *Team       // CreateTeam, PatchTeam, RotateToken
 	Created    bool        // CreateTeam: the team is new
+	Checkpoint bool        // Checkpoint: the state behind this entry is to be hashed
 }
 
 // Submission is a recorded submission with everything the API tells of it.

@@ -18,13 +18,14 @@ const (
 	resultSubmission
 	resultTeam
 	resultCreated
+	resultCheckpoint
 	resultEnd
 )
 
 // AppendResult appends r's encoding to w.
 func AppendResult(w *wire.Writer, r *Result) {
 	w.U8(bitIf(r.Err != nil, resultErr) | bitIf(r.Submission != nil, resultSubmission) |
-		bitIf(r.Team != nil, resultTeam) | bitIf(r.Created, resultCreated))
+		bitIf(r.Team != nil, resultTeam) | bitIf(r.Created, resultCreated) | bitIf(r.Checkpoint, resultCheckpoint))
 	if r.Err != nil {
 		w.U8(uint8(r.Err.Kind))
 		w.String(r.Err.Msg)
@@ -57,7 +58,7 @@ func ReadResult(r *wire.Reader) Result {
 	if set&resultTeam != 0 {
 		out.Team = new(ReadTeam(r))
 	}
-	out.Created = set&resultCreated != 0
+	out.Created, out.Checkpoint = set&resultCreated != 0, set&resultCheckpoint != 0
 	return out
 }
 

@@ -93,6 +93,7 @@ type script struct {
 	hunt    fsm.HuntID
 	inc     fsm.Incarnation
 	version uint64
+	hash    [sha256.Size]byte // when a script last looked at it
 }
 
 func (s *script) block(input string) string {
@@ -176,6 +177,8 @@ func (s *script) run(w words, below []string) string {
 		return s.apply(&RotateToken{s.hunt, inc, team, w.opt["key"]})
 	case "submit":
 		return s.apply(s.submit(w, inc, version))
+	case "checkpoint":
+		return s.apply(&Checkpoint{})
 	default:
 		return s.query(w, inc, team)
 	}

@@ -48,6 +48,8 @@ func (w *twin) apply(now fsm.Time, c Command) Result {
 		return refused(fsm.Unavailable)
 	}
 	switch c := c.(type) {
+	case *Checkpoint:
+		return Result{Checkpoint: true}
 	case *InstallHunt:
 		return w.install(c)
 	case *DeleteHunt:

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -188,6 +189,21 @@ func (c *Cluster) Recover(ctx context.Context, partitions []fsm.PartitionID, acc
 		return nil, fsm.Errorf(fsm.Conflict, "partition %d has a leader; nothing needs to be given up", partitions[0])
 	}
 	return &rest.Recoveries{Done: accept, Recoveries: []rest.Recovery{}}, c.enter(ctx, "Recover")
+}
+
+// Checkpoint implements httpapi.Operator: the only replica agrees with itself.
+func (c *Cluster) Checkpoint(ctx context.Context, partitions []fsm.PartitionID) (*rest.Checkpoints, error) {
+	for _, p := range partitions {
+		if p != 0 {
+			return nil, fsm.Errorf(fsm.NotFound, "there is no partition %d", p)
+		}
+	}
+	c.mu.Lock()
+	hash := c.machine.Hash()
+	c.mu.Unlock()
+	return &rest.Checkpoints{Partitions: []rest.Checkpoint{{
+		ID: 0, Index: 7, Agree: true, Replicas: []rest.ReplicaHash{{Node: nodeID, Hash: hex.EncodeToString(hash[:])}},
+	}}}, c.enter(ctx, "Checkpoint")
 }
 
 // Partitions implements httpapi.Operator.

@@ -194,10 +194,7 @@ func TestBadLines(t *testing.T) {
 	c := start(t, 3, "--partitions", "4")
 	doc := quiz("lines", 1)
 	c.open(doc, 200)
-	n := goodLines
-	if longForm {
-		n = goodLinesLong
-	}
+	n := form(goodLines, goodLinesLong)
 	bad := n / 2
 	body, w := io.Pipe()
 	go func() {

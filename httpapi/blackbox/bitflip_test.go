@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,12 @@ import (
 )
 
 const (
-	flips, flipsLong = 8, 200
+	flips, flipsLong                   = 4, 200
+	flipPartitions, flipPartitionsLong = 1, 2
 	// flipTeams is how many teams there are, flipGuesses how many answers of
-	// flipAnswer characters they give: enough that every group has a snapshot.
-	flipTeams, flipGuesses, flipAnswer = 100, 22_000, 1000
+	// flipAnswer characters they give for each partition: enough that every group has
+	// a snapshot.
+	flipTeams, flipGuesses, flipAnswer = 100, 11_000, 1000
 	// ballast is how many hunts make the controller's log worth a snapshot.
 	ballast = 5
 	// reportLag is longer than it takes until the cluster no longer shows what a
@@ -44,13 +47,11 @@ var advice = regexp.MustCompile(`(?i)restore|move .* away|join .* again|use anot
 // were, or is filled again by its peers, or says what to do and ends; then the
 // bit is put back.
 func TestBitFlips(t *testing.T) {
-	c := start(t, 3, "--partitions", "2")
+	besideAnother(t)
+	c := start(t, 3, "--partitions", strconv.Itoa(form(flipPartitions, flipPartitionsLong)))
 	rng := random(t)
 	f := newFlipped(t, c, rng)
-	n := flips
-	if longForm {
-		n = flipsLong
-	}
+	n := form(flips, flipsLong)
 	outcomes := map[string]int{}
 	for i := range n {
 		outcome := f.one(i)
@@ -90,22 +91,16 @@ func newFlipped(t *testing.T, c *cluster, rng *rand.Rand) *flipped {
 			}
 		}
 	}
-	c.guess(still.id(), guesses(t, teams, 0, flipGuesses, flipAnswer), flipGuesses, false)
+	partitions := form(flipPartitions, flipPartitionsLong)
+	n := partitions * flipGuesses
+	c.guess(still.id(), guesses(t, teams, 0, n, flipAnswer), n, false)
 	for n := range ballast {
 		if _, _, err := c.admin().CreateHunt(t.Context(), heavy(n, rng).json()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, recoverWithin, "every group of every node has a snapshot", func() error {
-		for i := range c.Nodes() {
-			for _, group := range []string{"controller", "p0000", "p0001"} {
-				if files, err := filepath.Glob(filepath.Join(c.Data(i), "snapshots", group, "*.snap")); err != nil || len(files) == 0 {
-					return fmt.Errorf("%s has none of %s (%v)", c.Name(i), group, err)
-				}
-			}
-		}
-		return nil
-	})
+	c.awaitSnapshots(partitions)
+	eventually(t, recoverWithin, "every node has a snapshot of the controller", func() error { return c.haveSnapshots("controller") })
 	f.learn(still.id(), teams)
 	return f
 }
@@ -238,6 +233,7 @@ func (f *flipped) heal(victim int, what string) bool {
 		for i := range f.c.Nodes() {
 			f.ask(i, path[:1], strongly, false)
 		}
+		wait(f.t.Context(), form(pollEvery, 0)) // the short form leaves room for another test
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 // what a report of a fault needs, says what is missing, and holds no secret, though
 // the log that it takes does.
 func TestBundle(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--debug", "127.0.0.1:0", "--partitions", "4")
 	doc := []byte(`{"id":"attic","title":"Attic","clues":[{"id":"box","title":"Box","points":1,"answers":["xylophone-answer"]}]}`)
 	if _, _, err := c.admin().CreateHunt(t.Context(), doc); err != nil {

@@ -31,7 +31,9 @@ const (
 	// electWithin bounds how long a group may be without a leader after one of
 	// its nodes is gone: several times the worst that was measured.
 	electWithin = 30 * time.Second
-	pollEvery   = 20 * time.Millisecond
+	// pollEvery is the first pause between two looks at something, pollLater the
+	// longest: they double, because looking takes time from what is looked for.
+	pollEvery, pollLater = 20 * time.Millisecond, 160 * time.Millisecond
 	// logTail is how much of a node's log a failed test prints, in bytes.
 	logTail = 16 << 10
 )
@@ -280,7 +282,7 @@ func cleanEnv() []string {
 func eventually(t *testing.T, within time.Duration, what string, check func() error) {
 	t.Helper()
 	end := time.Now().Add(within)
-	for {
+	for pause := pollEvery; ; pause = min(2*pause, pollLater) {
 		err := check()
 		if err == nil {
 			return
@@ -288,7 +290,7 @@ func eventually(t *testing.T, within time.Duration, what string, check func() er
 		if time.Now().After(end) || t.Context().Err() != nil {
 			t.Fatalf("%s: not within %v: %v", what, within, err)
 		}
-		time.Sleep(pollEvery)
+		time.Sleep(pause)
 	}
 }
 

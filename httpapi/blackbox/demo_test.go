@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	demoLasts = 8 * time.Second
+	demoLasts, demoLastsLong = 4 * time.Second, 8 * time.Second
 	// demoWithin bounds a demo's start and end on a busy machine.
 	demoWithin = 2 * time.Minute
 )
@@ -25,9 +25,10 @@ const (
 // leaves anything behind.
 func TestDemo(t *testing.T) {
 	skipShort(t)
+	besideAnother(t)
 	var both sync.WaitGroup
 	for range 2 {
-		d := newDemo(t, "--for", demoLasts.String())
+		d := newDemo(t, "--for", form(demoLasts, demoLastsLong).String())
 		both.Go(func() {
 			if err := d.finish(); err != nil || !strings.Contains(d.stdout.String(), "RANK") || !strings.Contains(d.stdout.String(), "counted once") {
 				t.Errorf("the demo ended with %v and\n%s%s", err, d.stdout.String(), d.stderr.String())
@@ -42,6 +43,7 @@ func TestDemo(t *testing.T) {
 // play.
 func TestDemoInterrupted(t *testing.T) {
 	skipShort(t)
+	besideAnother(t)
 	for _, after := range []string{"Starting", "admin token", " top "} {
 		t.Run("after"+strings.ReplaceAll(" "+strings.TrimSpace(after), " ", "_"), func(t *testing.T) {
 			d := newDemo(t, "--for", "5m")

@@ -15,28 +15,23 @@ import (
 	"cairn/httpapi/rest"
 )
 
-// failovers is how many kills TestFailover does; its long form does longFailovers.
-const (
-	failovers     = 2
-	longFailovers = 20
-)
+// failovers is how many kills TestFailover does, failoversLong what its long form
+// does.
+const failovers, failoversLong = 1, 20
 
 // TestFailover kills the node that leads the most partitions, again and again,
 // under load. It prints how long each of its partitions took until it accepted
 // again, those of the controller's leader apart; and nothing that was
-// acknowledged may be lost.
+// acknowledged may be lost. In the end all replicas have the same state.
 func TestFailover(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3)
 	doc := quiz("failover", 1)
 	teams, tokens := c.open(doc, 128)
 	f := &failover{c: c, hunt: doc.id(), tokens: tokens, books: newBooks(doc.id())}
 	f.choose(teams)
-	rounds := failovers
-	if longForm {
-		rounds = longFailovers
-	}
 	var others, controllers []time.Duration
-	for range rounds {
+	for range form(failovers, failoversLong) {
 		took, led := f.round()
 		if led {
 			controllers = append(controllers, took...)
@@ -50,6 +45,10 @@ func TestFailover(t *testing.T) {
 	t.Logf("until a partition accepts again: %s", spread(others))
 	t.Logf("when the node also led the controller: %s", spread(controllers))
 	f.books.audit(t, c.admin(), client.Default)
+	c.settle()
+	if r := c.cli("operator", "checkpoint"); r.code != 0 || !strings.Contains(r.stderr, "all replicas agree") {
+		t.Errorf("after the kills the replicas' states are compared: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 }
 
 // spread tells what a list of times looks like.

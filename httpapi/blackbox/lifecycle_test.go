@@ -17,11 +17,12 @@ import (
 
 // rounds is how often a change is made and looked for: what lags by
 // milliseconds is not seen every time.
-const rounds = 20
+var rounds = form(8, 20)
 
 // TestChangesAreInForce makes every kind of change through one node and, the
 // moment that it is answered, looks for it through all of them.
 func TestChangesAreInForce(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--partitions", "4")
 	for name, test := range map[string]func(*testing.T, *cluster){
 		"state": changeState, "document": changeDocument, "disqualify": disqualify, "team_token": rotateTokens,
@@ -289,6 +290,7 @@ func (c *cluster) move(i int) string {
 // TestAddressChange brings a node back under other addresses: it must find its
 // place again, and the others it.
 func TestAddressChange(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--partitions", "2")
 	doc := quiz("moved", 2)
 	teams, tokens := c.open(doc, 8)

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// players of one team press buttons at the same time, for playFor, with a
-	// pause after each so that the history can be checked.
-	players   = 6
-	playFor   = 15 * time.Second
-	playPause = 20 * time.Millisecond
+	// players of one team press buttons at the same time, for playFor or
+	// playForLong, with a pause after each so that the history can be checked.
+	players              = 6
+	playFor, playForLong = 7 * time.Second, 15 * time.Second
+	playPause            = 20 * time.Millisecond
 	// checkWithin bounds the search for an order.
 	checkWithin = time.Minute
 	linearClues = 3
@@ -118,6 +118,7 @@ func TestModel(t *testing.T) {
 // TestLinearizability has players of one team read and submit through all nodes
 // while the node that leads their partition is killed and started again.
 func TestLinearizability(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--partitions", "2", "--team-rate", "0")
 	rng := random(t)
 	doc := quiz("linear", linearClues)
@@ -125,17 +126,18 @@ func TestLinearizability(t *testing.T) {
 	team := teams[0]
 	r := &recorder{c: c, hunt: doc.id(), team: team, token: tokens[team], begin: time.Now()}
 
-	ctx, cancel := context.WithTimeout(t.Context(), playFor)
+	lasts := form(playFor, playForLong)
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
 	defer cancel()
 	var all sync.WaitGroup
 	for p := range players {
 		seed := rng.Uint64()
 		all.Go(func() { r.play(ctx, p, seed) })
 	}
-	wait(ctx, playFor/3)
+	wait(ctx, lasts/3)
 	leader := max(c.leader(doc.id(), team), 0)
 	c.Kill(leader)
-	wait(ctx, playFor/4)
+	wait(ctx, lasts/4)
 	c.revive(leader)
 	all.Wait()
 

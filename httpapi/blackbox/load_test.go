@@ -18,13 +18,15 @@ import (
 )
 
 const (
-	// wrkConns is how many connections wrk keeps busy, for wrkLasts. What is on them
-	// when it stops the node may count and wrk does not.
+	// wrkConns is how many connections wrk keeps busy. What is on them when it stops
+	// the node may count and wrk does not.
 	wrkConns = 32
-	wrkLasts = "2s"
 	// wrkWithin is when it must have stopped.
 	wrkWithin = time.Minute
 )
+
+// wrkLasts is how long wrk loads a node with each kind of request.
+var wrkLasts = form("1s", "2s")
 
 // TestWrk puts a load by other hands than ours on a cluster: every answer is
 // good, and the node counts as many requests as wrk does. The nodes refuse nobody

@@ -19,6 +19,26 @@ var binary string
 // longForm asks for the forms of tests that take minutes.
 var longForm = os.Getenv("CAIRN_LONG") == "1"
 
+// form is a size of a test: its short form is part of every run, its long one of
+// "make sim".
+func form[V any](short, long V) V {
+	if longForm {
+		return long
+	}
+	return short
+}
+
+// besideAnother lets a test run while another one does, for most of them wait most
+// of the time. It is not for tests that give a cluster all it can do, or ask how fast
+// it answers. Long forms print how long things took, and the race detector leaves
+// nothing of the machine to another cluster: those run alone.
+func besideAnother(t *testing.T) {
+	t.Helper()
+	if !longForm && !raceEnabled {
+		t.Parallel()
+	}
+}
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {

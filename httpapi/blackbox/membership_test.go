@@ -20,17 +20,18 @@ import (
 // fails, none is lost, none counts twice, and after each step replicas and leaders
 // are spread.
 func TestMembership(t *testing.T) {
-	c := start(t, 1, "--reassign-after", "5s")
+	besideAnother(t)
+	c := start(t, 1, "--reassign-after", form("3s", "5s"))
 	doc := quiz("members", 1)
 	teams, tokens := c.open(doc, 64)
 	p := &crowd{c: c, books: newBooks(doc.id()), tokens: tokens, hunt: doc.id()}
 	stop := p.play(teams)
 	defer stop()
 
-	c.addNodes(2)
-	c.spread("three nodes")
-	c.addNodes(2)
-	c.spread("five nodes")
+	for _, n := range form([]int{4}, []int{2, 2}) {
+		c.addNodes(n)
+		c.spread(fmt.Sprintf("%d nodes", c.Nodes()))
+	}
 	c.restartAll()
 	c.spread("a rolling restart")
 	c.leave(4)
@@ -71,7 +72,7 @@ func (p *crowd) lap(what string) {
 
 // play begins, and returns what ends it.
 func (p *crowd) play(teams []fsm.TeamID) (stop func()) {
-	const workers = 8
+	workers := form(4, 8)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for w := range workers {

@@ -22,6 +22,7 @@ import (
 // metrics, nor about the rules and their tests that the program exports.
 func TestPromtool(t *testing.T) {
 	promtool := need(t, "promtool")
+	besideAnother(t)
 	c := start(t, 1)
 	_, header, metrics := c.get(0, "/metrics")
 	if ct := header.Get("Content-Type"); !strings.HasPrefix(ct, "text/plain") {
@@ -54,6 +55,7 @@ func (c *cluster) exportDashboards() string {
 // killed.
 func TestPrometheus(t *testing.T) {
 	need(t, "prometheus")
+	besideAnother(t)
 	c := start(t, 3)
 	dir := c.exportDashboards()
 	p := scrape(c, dir)

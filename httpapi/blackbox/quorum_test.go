@@ -23,10 +23,14 @@ const (
 	// darkness is how long a cluster is left without its quorum: longer than a
 	// node trusts its copy of the tokens.
 	darkness = 8 * time.Second
+	// pauses is how many leaders TestPausedLeader stops, pausesLong how many its
+	// long form does.
+	pauses, pausesLong = 1, 3
 )
 
 // TestQuorum takes two of three nodes away, one by one, and brings them back.
 func TestQuorum(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--partitions", "4")
 	doc := quiz("quorum", 40)
 	teams, tokens := c.open(doc, 12)
@@ -151,11 +155,12 @@ func staleBoard(t *testing.T, c *cluster, hunt fsm.HuntID, want []byte, alone ti
 // TestPausedLeader stops a leader where it stands, lets the others go on without
 // it, and wakes it up: it must not answer from the past.
 func TestPausedLeader(t *testing.T) {
+	besideAnother(t)
 	c := start(t, 3, "--partitions", "1")
 	doc := quiz("pause", 10)
 	teams, tokens := c.open(doc, 1)
 	team, b := teams[0], newBooks(doc.id())
-	for round := range 3 {
+	for round := range form(pauses, pausesLong) {
 		leader := -1
 		eventually(t, electWithin, "a leader", func() error {
 			if leader = c.leader(doc.id(), team); leader < 0 {

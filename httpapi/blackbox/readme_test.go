@@ -2,7 +2,9 @@ package blackbox
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,11 +19,12 @@ import (
 
 // TestReadme runs the README's tour, every ```sh block of it in one shell, in a
 // copy of the tree and on free ports. What the tour says must come true stands
-// here; that its commands succeed, the shell checks.
+// here; that its commands succeed, the shell checks. The long form builds the copy.
 func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: the tour runs a cluster, and -short was given")
 	}
+	besideAnother(t)
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +34,9 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("the README's tour has shrunk to:\n%s", tour)
 	}
 	dir := copyTree(t, "../..")
+	if !longForm {
+		tour = buildHere(t, tour, dir)
+	}
 	out := runTour(t, dir, freePorts(t, tour))
 	for _, want := range []string{
 		"is a good hunt",
@@ -56,20 +62,46 @@ func shellBlocks(text string) string {
 	return b.String()
 }
 
+// tourBuild is how the tour builds the program.
+const tourBuild = "go build -o cairn ."
+
+// buildHere has the tour build this tree rather than its copy in dir, which is the
+// same: what the tests have compiled of it is not compiled again.
+func buildHere(t *testing.T, tour, dir string) string {
+	t.Helper()
+	if !strings.Contains(tour, tourBuild+"\n") {
+		t.Fatalf("the tour does not build by %q:\n%s", tourBuild, tour)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := fmt.Sprintf("go build -C '%s' -buildvcs=false -o '%s' .", root, filepath.Join(dir, "cairn"))
+	return strings.Replace(tour, tourBuild, here, 1)
+}
+
 var tourPort = regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
 
-// freePorts replaces the tour's ports by ports that nobody listens on.
+// freePorts replaces the tour's ports by ports that nobody listens on. It takes
+// them from below those that systems give to who asks for any: until the tour gets
+// to them, other tests do.
 func freePorts(t *testing.T, tour string) string {
 	t.Helper()
+	const least, most, tries = 15_000, 30_000, 1000
 	free := map[string]string{}
+	taken := map[string]bool{}
 	return tourPort.ReplaceAllStringFunc(tour, func(addr string) string {
-		if free[addr] == "" {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
+		for n := 0; free[addr] == ""; n++ {
+			port := fmt.Sprintf("127.0.0.1:%d", least+rand.IntN(most-least))
+			ln, err := net.Listen("tcp", port)
+			if err == nil {
+				ln.Close()
 			}
-			free[addr] = ln.Addr().String()
-			ln.Close()
+			if err == nil && !taken[port] {
+				free[addr], taken[port] = port, true
+			} else if n == tries {
+				t.Fatalf("no free port: %v", err)
+			}
 		}
 		return free[addr]
 	})

@@ -39,6 +39,7 @@ type realHunt struct {
 	teams              int
 	correct, incorrect int
 	board              []rest.Row // without names and scores
+	checks             int        // how often a cluster was held against it
 }
 
 func (h *realHunt) total() int               { return h.correct + h.incorrect }

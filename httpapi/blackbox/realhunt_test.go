@@ -19,13 +19,7 @@ import (
 )
 
 const (
-	// playAtLeast is how long the replay under fire lasts, and minKills how often
-	// a node dies meanwhile.
-	playAtLeast = 60 * time.Second
-	minKills    = 10
-	// killsApart is how long all nodes run at least between two kills, longestDeath
-	// how long one lies dead at most.
-	killsApart   = 2500 * time.Millisecond
+	// longestDeath is how long a node that was killed lies dead at most.
 	longestDeath = 1500 * time.Millisecond
 	// oddPage is a page size that divides nothing.
 	oddPage = 37
@@ -33,9 +27,24 @@ const (
 	readers = 16
 )
 
+// fire is what a hunt is played under.
+type fire struct {
+	lasts time.Duration // over at least this time its lines are spread
+	kills int           // how often a node dies meanwhile, at least
+	apart time.Duration // all nodes run for this to twice this between two kills
+}
+
+var (
+	// shortFire is full speed: two cores need this long, and where there are more
+	// the kills still find the hunt under way.
+	shortFire = fire{lasts: 8 * time.Second, kills: 2, apart: 1200 * time.Millisecond}
+	longFire  = fire{lasts: 60 * time.Second, kills: 10, apart: 2 * time.Second}
+)
+
 // TestRealHunt plays a real hunt while nodes are killed, cuts the power of all
 // of them at once, and plays it again: every submission counts exactly once, and
-// everybody is ranked as in life.
+// everybody is ranked as in life. Its long form paces the hunt, and kills more
+// often and in calm.
 func TestRealHunt(t *testing.T) {
 	h := loadRealHunt(t)
 	c := start(t, 3)
@@ -45,15 +54,16 @@ func TestRealHunt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var nemesis sync.WaitGroup
 	var kills, leaders int
-	nemesis.Go(func() { kills, leaders = c.killNodes(ctx, rng) })
+	under := form(shortFire, longFire)
+	nemesis.Go(func() { kills, leaders = c.killNodes(ctx, rng, under.apart) })
 	begin := time.Now()
-	sum := h.replay(c, "--min-duration", playAtLeast.String())
+	sum := h.replay(c, "--min-duration", under.lasts.String())
 	took := time.Since(begin)
 	cancel()
 	nemesis.Wait()
 	t.Logf("%d submissions in %.1f s, %d kills, %d of them of the controller's leader, %d lines sent again", sum.Lines, took.Seconds(), kills, leaders, sum.Resent)
-	if kills < minKills || leaders == 0 || took < playAtLeast {
-		t.Errorf("%d kills (%d of leaders) in %v: want %d, some of leaders, in at least %v", kills, leaders, took, minKills, playAtLeast)
+	if kills < under.kills || leaders == 0 || took < under.lasts {
+		t.Errorf("%d kills (%d of leaders) in %v: want %d, some of leaders, in at least %v", kills, leaders, took, under.kills, under.lasts)
 	}
 	c.settle()
 	before := h.check(c)
@@ -74,8 +84,12 @@ func TestRealHunt(t *testing.T) {
 	}
 }
 
-// TestRealHuntFullSpeed replays the hunt as fast as a fresh cluster takes it.
+// TestRealHuntFullSpeed replays the hunt as fast as a fresh cluster takes it that
+// nobody hurts.
 func TestRealHuntFullSpeed(t *testing.T) {
+	if !longForm {
+		t.Skip("CAIRN_LONG=1 (make sim) runs it; TestRealHunt's short form plays at full speed while nodes die")
+	}
 	h := loadRealHunt(t)
 	c := start(t, 3)
 	h.create(c)
@@ -132,13 +146,14 @@ func (h *realHunt) replay(c *cluster, flags ...string) replayed {
 }
 
 // killNodes kills a random node, lets it lie for a moment and starts it again,
-// until ctx ends. Every third time it is the node that leads the controller.
-// It returns how many were killed, and how many of them led it.
-func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand) (kills, leaders int) {
-	for wait(ctx, between(rng, killsApart, 2*killsApart)) {
+// until ctx ends; all run for apart to twice that in between. At first and every
+// third time it is the node that leads the controller. It returns how many were
+// killed, and how many of them led it.
+func (c *cluster) killNodes(ctx context.Context, rng *rand.Rand, apart time.Duration) (kills, leaders int) {
+	for wait(ctx, between(rng, apart, 2*apart)) {
 		i := rng.IntN(c.Nodes())
 		lead, err := c.controllerLeader(ctx)
-		if err == nil && rng.IntN(3) == 0 {
+		if err == nil && (leaders == 0 || rng.IntN(3) == 0) {
 			i = lead
 		}
 		c.Kill(i)
@@ -179,14 +194,18 @@ func (c *cluster) controllerLeader(ctx context.Context) (int, error) {
 }
 
 // check compares everything that every node says of the hunt with what is known
-// of it, and returns the strong board, the same bytes from every node.
+// of it, and returns the strong board, the same bytes from every node. In the short
+// form the histories come from one node, the next one at each check.
 func (h *realHunt) check(c *cluster) []byte {
 	c.t.Helper()
+	h.checks++
 	var board []byte
 	for i := range c.Nodes() {
 		h.checkStats(c, i)
 		h.checkBoard(c, i)
-		h.checkHistories(c, i)
+		if longForm || i == h.checks%c.Nodes() {
+			h.checkHistories(c, i)
+		}
 		status, _, body := c.get(i, h.path("/leaderboard?consistency=strong&page_size=1000"))
 		if status != 200 || board != nil && !bytes.Equal(body, board) {
 			c.t.Errorf("%s answers %d with a board of other bytes:\n%.2000s\nthan the node before:\n%.2000s", c.Name(i), status, body, board)
@@ -238,10 +257,13 @@ func (h *realHunt) checkBoard(c *cluster, node int) {
 	}
 }
 
-// checkHistories reads every team's history: each line once, in its place.
+// checkHistories reads every team's history: each line once, in its place. So many
+// readers may be refused for a moment, as by any node that has much to do: they ask
+// it again.
 func (h *realHunt) checkHistories(c *cluster, node int) {
 	c.t.Helper()
 	cl := c.at(node, c.AdminToken())
+	cl.Attempts = client.DefaultAttempts
 	var all errgroup.Group
 	all.SetLimit(readers)
 	for team, lines := range h.lines {

@@ -16,7 +16,7 @@ import (
 func (a *app) operatorCommand() *cobra.Command {
 	raft := &cobra.Command{Use: "raft", Short: "Look into the Raft groups"}
 	raft.AddCommand(a.listPeersCommand(), a.raftRecoverCommand())
-	return a.online(group("operator", "Look into groups and hand leaderships over", groupCluster, raft, a.transferCommand()))
+	return a.online(group("operator", "Look into groups, compare replicas and hand leaderships over", groupCluster, raft, a.transferCommand(), a.checkpointCommand()))
 }
 
 // peer is a member of a group, as list-peers shows it.

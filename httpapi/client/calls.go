@@ -243,6 +243,17 @@ func (c *Client) Recover(ctx context.Context, partitions []fsm.PartitionID, acce
 	return out, err
 }
 
+// Checkpoint compares the states of the replicas of partitions, those named or
+// all: see [rest.Checkpoint]. It takes as long as replicas that do not answer are
+// waited for, which the client's Timeout bounds.
+func (c *Client) Checkpoint(ctx context.Context, partitions []fsm.PartitionID) (out *rest.Checkpoints, err error) {
+	_, err = c.do(ctx, call{
+		method: http.MethodPost, path: path("cluster", "checkpoint"),
+		body: rest.NewCheckpoint{Partitions: partitions}, out: &out, safe: true,
+	})
+	return out, err
+}
+
 // Partitions lists the partitions.
 func (c *Client) Partitions(ctx context.Context) (out *rest.Partitions, err error) {
 	return out, c.get(ctx, path("cluster", "partitions"), nil, &out)

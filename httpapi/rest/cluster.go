@@ -134,6 +134,33 @@ type Recovery struct {
 	GivenUp   []fsm.NodeID    `json:"given_up"` // whose replicas do not count any more
 }
 
+// NewCheckpoint is the body of a checkpoint.
+type NewCheckpoint struct {
+	Partitions []fsm.PartitionID `json:"partitions,omitempty"` // none: all
+}
+
+// Checkpoints are the partitions that were compared, by id.
+type Checkpoints struct {
+	Partitions []Checkpoint `json:"partitions"`
+}
+
+// Checkpoint is the states of a partition's replicas behind one entry of its log.
+type Checkpoint struct {
+	ID       fsm.PartitionID `json:"id"`
+	Index    uint64          `json:"index,omitempty"`  // of the entry; absent: nothing was compared
+	Agree    bool            `json:"agree"`            // there are hashes, and all are equal
+	Detail   string          `json:"detail,omitempty"` // why nothing was compared
+	Replicas []ReplicaHash   `json:"replicas"`         // by node
+}
+
+// ReplicaHash is one replica's state in a checkpoint.
+type ReplicaHash struct {
+	Node    fsm.NodeID `json:"node"`
+	Hash    string     `json:"hash,omitempty"`    // SHA-256 in hex; absent: missing
+	Differs bool       `json:"differs,omitempty"` // from most others; from any if most agree on none
+	Missing string     `json:"missing,omitempty"` // why there is no hash: this tells nothing of the state
+}
+
 // Snapshot is one entry of the register of hunt-state snapshots.
 type Snapshot struct {
 	Partition fsm.PartitionID `json:"partition"`

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,13 +43,23 @@ type Config struct {
 	CPUs   []int    // on which the nodes run; none: on all
 
 	Replicas int // how many of a partition Settled waits for, if Flags ask for more than three
+
+	Place func(node int) Place // where a node runs; nil: on loopback, at any port
+	HTTP  *http.Client         // reaches the nodes, if this process does not by itself
+}
+
+// Place is where a node runs.
+type Place struct {
+	HTTP, Cluster string       // host:port it listens on
+	Env           []string     // more environment for it
+	Enter         func() error // not nil: takes the thread that will start it to where it is to run
 }
 
 // Cluster is a running cluster. Its methods are safe for concurrent use; Stop
 // must be called once and last.
 type Cluster struct {
 	cfg        Config
-	spawner    *spawner
+	spawner    *spawner // of helpers, and of nodes that have no place of their own
 	adminToken string
 	joinToken  string
 	joinAddr   string // the founder's, for the others
@@ -58,30 +69,22 @@ type Cluster struct {
 	helpers []*process
 }
 
-// node is one member, running or not.
-type node struct {
-	name    string
-	dir     string
-	founder bool
-
-	mu    sync.Mutex
-	proc  *process // nil: never started
-	ready Ready
-}
-
 // Start founds a cluster, joins the other nodes to it, and returns when every
 // node serves. On an error nothing is left running.
 func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Nodes < 1 || cfg.Nodes > MaxNodes {
 		return nil, fmt.Errorf("a local cluster has 1 to %d nodes", MaxNodes)
 	}
-	spawner, err := newSpawner(cfg.CPUs)
+	spawner, err := newSpawner(cfg.CPUs, nil)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg, spawner: spawner}
 	for range cfg.Nodes {
-		c.more()
+		if _, err := c.more(); err != nil {
+			c.Stop()
+			return nil, err
+		}
 	}
 	if err := c.start(ctx); err != nil {
 		c.Stop()
@@ -91,12 +94,24 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 // more adds a node that was never started, and returns its number.
-func (c *Cluster) more() int {
+func (c *Cluster) more() (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := "n" + strconv.Itoa(len(c.nodes)+1)
-	c.nodes = append(c.nodes, &node{name: name, dir: filepath.Join(c.cfg.Dir, name), founder: len(c.nodes) == 0})
-	return len(c.nodes) - 1
+	i := len(c.nodes)
+	name := "n" + strconv.Itoa(i+1)
+	n := &node{name: name, dir: filepath.Join(c.cfg.Dir, name), founder: i == 0, binary: c.cfg.Binary, spawner: c.spawner}
+	n.place = Place{HTTP: "127.0.0.1:0", Cluster: "127.0.0.1:0"}
+	if c.cfg.Place != nil {
+		n.place = c.cfg.Place(i)
+	}
+	if n.place.Enter != nil {
+		var err error
+		if n.spawner, err = newSpawner(c.cfg.CPUs, n.place.Enter); err != nil {
+			return 0, fmt.Errorf("the place of %s: %w", name, err)
+		}
+	}
+	c.nodes = append(c.nodes, n)
+	return i, nil
 }
 
 // Add joins one more node, and returns its number once it serves.
@@ -104,7 +119,10 @@ func (c *Cluster) Add(ctx context.Context) (int, error) {
 	if c.Nodes() >= MaxNodes {
 		return 0, fmt.Errorf("a local cluster has 1 to %d nodes", MaxNodes)
 	}
-	i := c.more()
+	i, err := c.more()
+	if err != nil {
+		return 0, err
+	}
 	return i, c.Restart(ctx, i)
 }
 
@@ -189,89 +207,6 @@ func (c *Cluster) PIDs() []int {
 	return pids
 }
 
-// Kill ends a node with SIGKILL, as a crash would, and waits until it is gone.
-// A node that does not run is left alone.
-func (c *Cluster) Kill(i int) {
-	n := c.node(i)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.proc != nil {
-		n.proc.kill()
-		<-n.proc.done
-	}
-}
-
-// Ended waits until a node's process has ended, and tells how: nil for exit code
-// 0. A node that was never started has.
-func (c *Cluster) Ended(ctx context.Context, i int) error {
-	n := c.node(i)
-	n.mu.Lock()
-	proc := n.proc
-	n.mu.Unlock()
-	if proc == nil {
-		return nil
-	}
-	select {
-	case <-proc.done:
-		return proc.err
-	case <-ctx.Done():
-		return fmt.Errorf("%s still runs: %w", n.name, ctx.Err())
-	}
-}
-
-// Terminate asks a node to stop (SIGTERM) and waits; after 10 s it is killed.
-func (c *Cluster) Terminate(i int) {
-	n := c.node(i)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.proc != nil {
-		n.proc.stop(stopTimeout)
-	}
-}
-
-// Restart starts a node that does not run, on its data and its addresses, and
-// returns when it serves again.
-func (c *Cluster) Restart(ctx context.Context, i int) error {
-	n := c.node(i)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.proc != nil && !n.proc.exited() {
-		return fmt.Errorf("%s runs already", n.name)
-	}
-	readyFile := n.dir + ".ready"
-	if err := os.Remove(readyFile); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	proc, err := c.spawner.start(c.cfg.Binary, c.args(n, readyFile), c.Log(i))
-	if err != nil {
-		return fmt.Errorf("start %s: %w", n.name, err)
-	}
-	n.proc = proc
-	ready, err := awaitReady(ctx, proc, readyFile)
-	if err != nil {
-		return fmt.Errorf("%s: %w; its log ends:\n%s", n.name, err, tail(c.Log(i)))
-	}
-	n.ready = ready
-	return nil
-}
-
-// args of a node's command line. A node that ran before keeps its ports: the
-// others and the clients know them.
-func (c *Cluster) args(n *node, readyFile string) []string {
-	http, cluster := "127.0.0.1:0", "127.0.0.1:0"
-	if n.ready.HTTP != "" {
-		http, cluster = strings.TrimPrefix(n.ready.HTTP, "http://"), n.ready.Cluster
-	}
-	args := []string{"serve"}
-	if !n.founder {
-		args = []string{"join", c.joinAddr, "--token", c.joinToken}
-	} else if n.proc == nil {
-		args = append(args, "--admin-token-file", c.adminTokenFile(), "--join-token-file", c.joinTokenFile())
-	}
-	args = append(args, "--data", n.dir, "--name", n.name, "--http", http, "--cluster", cluster, "--ready-file", readyFile)
-	return append(args, c.cfg.Flags...)
-}
-
 func (c *Cluster) adminTokenFile() string { return filepath.Join(c.cfg.Dir, "admin-token") }
 func (c *Cluster) joinTokenFile() string  { return filepath.Join(c.cfg.Dir, "join-token") }
 
@@ -282,6 +217,9 @@ func (c *Cluster) Settled(ctx context.Context) error {
 	cl, err := client.New(c.URLs(), c.adminToken)
 	if err != nil {
 		return err
+	}
+	if c.cfg.HTTP != nil {
+		cl.HTTP = c.cfg.HTTP
 	}
 	defer cl.HTTP.CloseIdleConnections()
 	why := ""
@@ -361,7 +299,7 @@ func caughtUp(p rest.Partition) int {
 // with --ready-file added to args, and returns its address and process id.
 func (c *Cluster) Helper(ctx context.Context, name string, args ...string) (Ready, int, error) {
 	base := filepath.Join(c.cfg.Dir, name)
-	proc, err := c.spawner.start(c.cfg.Binary, append(args, "--ready-file", base+".ready"), base+".log")
+	proc, err := c.spawner.start(c.cfg.Binary, append(args, "--ready-file", base+".ready"), nil, base+".log")
 	if err != nil {
 		return Ready{}, 0, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -386,6 +324,11 @@ func (c *Cluster) Stop() {
 		wg.Go(func() { h.stop(stopTimeout) })
 	}
 	wg.Wait()
+	for _, n := range c.all() {
+		if n.spawner != c.spawner {
+			n.spawner.close()
+		}
+	}
 	c.spawner.close()
 }
 
@@ -396,26 +339,6 @@ func (c *Cluster) KillAll() {
 		wg.Go(func() { c.Kill(i) })
 	}
 	wg.Wait()
-}
-
-// awaitReady waits for a node's ready file, or for its end.
-func awaitReady(ctx context.Context, p *process, path string) (Ready, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	for {
-		if r, ok, err := readReady(path); ok || err != nil {
-			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return Ready{}, fmt.Errorf("did not serve in time: %w", ctx.Err())
-		case <-p.done:
-			return Ready{}, fmt.Errorf("ended at once (%v)", p.state())
-		case <-ticker.C:
-		}
-	}
 }
 
 func readToken(path string) (string, error) {

@@ -16,13 +16,13 @@ func TestCPUs(t *testing.T) {
 		t.Fatalf("%v, %v", all, err)
 	}
 	last := all[len(all)-1]
-	s, err := newSpawner([]int{last})
+	s, err := newSpawner([]int{last}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
 	log := filepath.Join(t.TempDir(), "log")
-	p, err := s.start("/bin/cat", []string{"/proc/self/status"}, log)
+	p, err := s.start("/bin/cat", []string{"/proc/self/status"}, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestCPUs(t *testing.T) {
 	if now, err := CPUs(); err != nil || len(now) != len(all) {
 		t.Errorf("this process may run on %v, and could on %v", now, all)
 	}
-	if _, err := newSpawner([]int{100_000}); err == nil {
+	if _, err := newSpawner([]int{100_000}, nil); err == nil {
 		t.Error("a CPU that does not exist was taken")
 	}
 }

@@ -19,32 +19,44 @@ type spawner struct {
 	requests chan func()
 }
 
-// newSpawner returns one whose children run on some CPUs; none means all.
-func newSpawner(cpus []int) (*spawner, error) {
+// newSpawner returns one whose children run on some CPUs; none means all. If enter
+// is not nil, its thread begins with it.
+func newSpawner(cpus []int, enter func() error) (*spawner, error) {
 	s := &spawner{requests: make(chan func())}
-	pinned := make(chan error)
+	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if len(cpus) > 0 {
-			pinned <- pinThread(0, cpus)
-		}
-		close(pinned)
+		ready <- prepare(cpus, enter)
 		for request := range s.requests {
 			request()
 		}
 	}()
-	if err := <-pinned; err != nil {
+	if err := <-ready; err != nil {
 		s.close()
-		return nil, fmt.Errorf("run nodes on CPUs %v: %w", cpus, err)
+		return nil, err
 	}
 	return s, nil
+}
+
+// prepare makes the calling thread one whose children are where they should be.
+func prepare(cpus []int, enter func() error) error {
+	if len(cpus) > 0 {
+		if err := pinThread(0, cpus); err != nil {
+			return fmt.Errorf("run nodes on CPUs %v: %w", cpus, err)
+		}
+	}
+	if enter != nil {
+		return enter()
+	}
+	return nil
 }
 
 // close ends the thread; no child may run any more.
 func (s *spawner) close() { close(s.requests) }
 
 // start runs a program with its output appended to the file log.
-func (s *spawner) start(binary string, args []string, log string) (*process, error) {
+// Its environment is this process's, and more.
+func (s *spawner) start(binary string, args, more []string, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -52,7 +64,7 @@ func (s *spawner) start(binary string, args []string, log string) (*process, err
 	defer out.Close()
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = cleanEnv(os.Environ())
+	cmd.Env = append(cleanEnv(os.Environ()), more...)
 	cmd.SysProcAttr = attributes()
 
 	started := make(chan error, 1)
