@@ -152,6 +152,9 @@ func (b builtMutants) try(t *testing.T, mutant string, tr trial, limit time.Dura
 		if s := seedLine.FindString(line); s != "" {
 			seed = s + " "
 		}
+		if strings.Contains(line, "this shows nothing") { // the stage could not be set
+			return "", string(raw)
+		}
 		if m := findingLine.FindStringSubmatch(line); m != nil {
 			return seed + m[1], string(raw)
 		}
