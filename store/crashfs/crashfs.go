@@ -311,7 +311,7 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (journal.File, er
 		delete(f.nodes, name) // what had the name before is another file
 		f.made(name)
 	}
-	file := &file{fs: f, f: o, node: f.node(name), through: through != 0, log: filepath.Base(filepath.Dir(name)) == "logs"}
+	file := &file{fs: f, f: o, node: f.node(name), through: through != 0, log: strings.HasPrefix(filepath.Base(filepath.Dir(name)), "logs")}
 	if truncate {
 		err = file.truncate(0)
 	}
