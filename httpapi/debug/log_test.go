@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/httpapi/debug"
 )
@@ -82,6 +83,23 @@ func TestFollow(t *testing.T) {
 	expect("level=WARN msg=trouble node=n1")
 	if text := beneath.String(); strings.Contains(text, "detail") || !strings.Contains(text, "trouble") {
 		t.Errorf("the log beneath holds %q", text)
+	}
+}
+
+// TestReaderGoes: one who goes is forgotten: details end, and there is room again.
+func TestReaderGoes(t *testing.T) {
+	log, url, _ := served(t)
+	for range 9 { // one more than may read at once
+		resp, _ := get(t, url+"?follow=true&level=debug")
+		if resp.StatusCode != http.StatusOK || !log.Enabled(t.Context(), slog.LevelDebug) {
+			t.Fatalf("%s, details %t", resp.Status, log.Enabled(t.Context(), slog.LevelDebug))
+		}
+		resp.Body.Close()
+		for end := time.Now().Add(10 * time.Second); log.Enabled(t.Context(), slog.LevelDebug); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("details are still made for a reader who has gone")
+			}
+		}
 	}
 }
 
